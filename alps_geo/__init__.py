@@ -1,0 +1,86 @@
+"""Label whole geospatial scenes without training data.
+
+Data flow one way, one module and one main type per stage; each imports only from those before it::
+
+    scene ─▶ tiles ─▶ masks (models) ─▶ features ─▶ store ─▶ classes ─▶ stitch ─▶ labels
+          ─▶ segments ─▶ polygons ─▶ outputs;    pipeline | evaluate see them all
+
+`scene` reads rasters, `models` alone knows torch, `outputs` writes results. `errors`, `settings`,
+and `progress` need the standard library only; so does this module: the names below are loaded when they
+are first used.
+
+>>> import alps_geo
+>>> outputs = alps_geo.label("scene.tif", "out", n_classes=12)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from .errors import (
+    AlpsGeoError,
+    Cancelled,
+    ModelError,
+    OutputError,
+    ReadError,
+    ReferenceDataError,
+    RunError,
+    SceneError,
+    SettingsError,
+)
+from .progress import NoProgress, Progress, RecordedProgress
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .classes import ClassModel
+    from .outputs import Outputs
+    from .pipeline import classify, edit_classes, inspect, label, label_scenes
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlpsGeoError",
+    "Cancelled",
+    "ClassModel",
+    "ModelError",
+    "NoProgress",
+    "OutputError",
+    "Outputs",
+    "Progress",
+    "ReadError",
+    "RecordedProgress",
+    "ReferenceDataError",
+    "RunError",
+    "SceneError",
+    "Settings",
+    "SettingsError",
+    "classify",
+    "edit_classes",
+    "inspect",
+    "label",
+    "label_scenes",
+]
+
+# Name -> the module that has it. Their libraries take seconds to import, so they wait.
+_LAZY = {
+    "ClassModel": "classes",
+    "Outputs": "outputs",
+    "classify": "pipeline",
+    "edit_classes": "pipeline",
+    "inspect": "pipeline",
+    "label": "pipeline",
+    "label_scenes": "pipeline",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

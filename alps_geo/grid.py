@@ -1,0 +1,147 @@
+"""Where pixels are: windows in pixel coordinates, and the grid that ties them to the ground."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS, Geod
+
+
+class Window(NamedTuple):
+    """A rectangle of whole pixels: first row and column, then height and width."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    @property
+    def row_stop(self) -> int:
+        """The first row below the window."""
+        return self.row + self.height
+
+    @property
+    def col_stop(self) -> int:
+        """The first column right of the window."""
+        return self.col + self.width
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The window as an index into an array with rows and columns."""
+        return slice(self.row, self.row_stop), slice(self.col, self.col_stop)
+
+    def grow(self, margin: int, height: int, width: int) -> Window:
+        """Return the window with a margin on each side, clipped to `height` x `width`."""
+        row, col = max(0, self.row - margin), max(0, self.col - margin)
+        row_stop = min(height, self.row_stop + margin)
+        col_stop = min(width, self.col_stop + margin)
+        return Window(row, col, row_stop - row, col_stop - col)
+
+    def intersect(self, other: Window) -> Window | None:
+        """Return what both windows share, None where they share no pixel."""
+        row, col = max(self.row, other.row), max(self.col, other.col)
+        height = min(self.row_stop, other.row_stop) - row
+        width = min(self.col_stop, other.col_stop) - col
+        return Window(row, col, height, width) if height > 0 and width > 0 else None
+
+    def shift(self, rows: int, cols: int) -> Window:
+        """Return the window moved down and to the right."""
+        return Window(self.row + rows, self.col + cols, self.height, self.width)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixel grid of a scene.
+
+    Attributes
+    ----------
+    crs : pyproj.CRS or None
+        None where the scene has no coordinate reference system.
+    transform : affine.Affine
+        (col, row) of a pixel's upper left corner to (x, y) on the ground; all six numbers count.
+    height, width : int
+        In pixels.
+    """
+
+    crs: CRS | None
+    transform: Affine
+    height: int
+    width: int
+
+    @property
+    def window(self) -> Window:
+        """The whole grid as a window."""
+        return Window(0, 0, self.height, self.width)
+
+    def to_ground(self, corners: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn pixel corners (col, row) into ground coordinates (x, y).
+
+        Parameters
+        ----------
+        corners : ndarray of float, shape (n, 2)
+
+        Returns
+        -------
+        ndarray of float, shape (n, 2)
+        """
+        matrix = np.array(
+            [[self.transform.a, self.transform.d], [self.transform.b, self.transform.e]]
+        )
+        offset = np.array([self.transform.c, self.transform.f])
+        ground: NDArray[np.float64] = corners @ matrix + offset
+        return ground
+
+    @property
+    def is_geographic(self) -> bool:
+        """True where coordinates are degrees of longitude and latitude."""
+        return self.crs is not None and self.crs.is_geographic
+
+    @property
+    def metres_per_unit(self) -> float | None:
+        """Metres per unit of the coordinates; None in degrees and without a CRS."""
+        if self.crs is None or self.crs.is_geographic or not self.crs.axis_info:
+            return None
+        return float(self.crs.axis_info[0].unit_conversion_factor)
+
+    @property
+    def pixel_size_m(self) -> float | None:
+        """Mean side of a pixel in metres, at the centre of the grid; None without a CRS."""
+        if self.crs is None:
+            return None
+        unit = self.metres_per_unit
+        if unit is not None:
+            return math.sqrt(abs(self.transform.determinant)) * unit
+        middle = np.array([self.width / 2, self.height / 2])
+        corners = self.to_ground(middle + np.array([[0, 0], [1, 0], [0, 1]], dtype=float))
+        geod = self.geod
+        if geod is None or np.abs(corners[:, 1]).max() > 90:
+            return None
+        _, _, across = geod.inv(*corners[0], *corners[1])
+        _, _, down = geod.inv(*corners[0], *corners[2])
+        return math.sqrt(across * down)
+
+    @property
+    def geod(self) -> Geod | None:
+        """The ellipsoid of the CRS, for geodesic areas and lengths."""
+        return None if self.crs is None else self.crs.get_geod()
+
+    def resample(self, pixel_size_m: float) -> Grid:
+        """Return the grid over the same ground with another pixel size.
+
+        Raises
+        ------
+        ValueError
+            If the pixel size is not known in metres.
+        """
+        present = self.pixel_size_m
+        if present is None:
+            raise ValueError("a grid without a CRS has no pixel size in metres")
+        factor = present / pixel_size_m
+        height, width = max(1, round(self.height * factor)), max(1, round(self.width * factor))
+        scale = Affine.scale(self.width / width, self.height / height)
+        return Grid(self.crs, self.transform * scale, height, width)

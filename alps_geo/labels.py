@@ -1,0 +1,251 @@
+"""Which segment every pixel of a scene belongs to: segments painted tile by tile, on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.windows import Window as RasterWindow
+from scipy import ndimage
+
+from .errors import RunError
+from .grid import Grid, Window
+from .masks import Runs
+from .progress import NoProgress, Progress
+from .stitch import Stitching
+from .store import TileRecord, replacing
+from .tiles import Tile
+
+#: Block size of the segment raster, in pixels.
+BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many pixels have a label, and why the others have none.
+
+    Attributes
+    ----------
+    labelled : int
+        Pixels that a segment covers, filled ones included.
+    no_mask : int
+        Valid pixels where the model found nothing, or nothing large enough.
+    gated : int
+        Valid pixels where it found only masks above the filtering gate's share.
+    outside : int
+        Pixels without data or outside the area of interest.
+    filled : int
+        Pixels that `--fill` gave to the nearest segment.
+    """
+
+    labelled: int = 0
+    no_mask: int = 0
+    gated: int = 0
+    outside: int = 0
+    filled: int = 0
+
+    def __add__(self, other: Coverage) -> Coverage:
+        return Coverage(
+            self.labelled + other.labelled,
+            self.no_mask + other.no_mask,
+            self.gated + other.gated,
+            self.outside + other.outside,
+            self.filled + other.filled,
+        )
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """The segment of every pixel, a raster in the run folder.
+
+    Attributes
+    ----------
+    path : Path
+        GeoTIFF, uint32; 0 where there is no segment.
+    """
+
+    path: Path
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[Window], NDArray[np.uint32]]]:
+        """Give a function that reads a window: Window -> ndarray of uint32, (height, width).
+
+        Raises
+        ------
+        RunError
+            If the raster is missing or damaged.
+        """
+        try:
+            dataset = rasterio.open(self.path)
+        except rasterio.errors.RasterioIOError as error:
+            raise RunError(f"{self.path} cannot be read; run `label` again") from error
+        with dataset:
+            yield lambda window: dataset.read(1, window=_raster_window(window))
+
+
+@dataclass(frozen=True)
+class Painting:
+    """What painting a scene gave.
+
+    Attributes
+    ----------
+    visible : ndarray of int64, shape (n_segments + 1,)
+        Pixels of each segment that are on top; entry 0 is unused.
+    coverage : Coverage
+    """
+
+    visible: NDArray[np.int64]
+    coverage: Coverage
+
+
+def _raster_window(window: Window) -> RasterWindow:
+    return RasterWindow(window.col, window.row, window.width, window.height)
+
+
+@contextmanager
+def _create(path: Path, height: int, width: int) -> Iterator[rasterio.io.DatasetWriter]:
+    # Any place will do, but rasterio warns of rasters that have none.
+    place = Affine.scale(2, -2)
+    profile = {"driver": "GTiff", "dtype": "uint32", "count": 1, "transform": place}
+    layout = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "bigtiff": "if_safer"}
+    with rasterio.open(
+        path, "w", height=height, width=width, compress="deflate", zlevel=1, **profile, **layout
+    ) as dataset:
+        yield dataset
+
+
+def paint_scene(
+    path: Path,
+    grid: Grid,
+    tiles: Sequence[Tile],
+    read: Callable[[int], TileRecord],
+    stitching: Stitching,
+    *,
+    fill: int = 0,
+    progress: Progress | None = None,
+) -> Painting:
+    """Paint all segments of a scene, large first and small on top, tile core by tile core.
+
+    Parameters
+    ----------
+    path : Path
+        The raster to write.
+    grid : Grid
+    tiles : sequence of Tile
+    read : callable
+        Number of a tile -> TileRecord.
+    stitching : Stitching
+    fill : int
+        Give unlabelled valid pixels to the nearest segment within this many pixels.
+    progress : Progress, optional
+
+    Returns
+    -------
+    Painting
+    """
+    progress = progress or NoProgress()
+    rank = stitching.rank
+    columns = 1 + max(tile.col for tile in tiles)
+    places = {(tile.row, tile.col): index for index, tile in enumerate(tiles)}
+    reader = lru_cache(maxsize=2 * columns + 3)(read)
+    visible = np.zeros(stitching.n_segments + 1, np.int64)
+    coverage = Coverage()
+    with replacing(path) as temporary, _create(temporary, grid.height, grid.width) as raster:
+        for index, tile in enumerate(tiles):
+            seen = tile.core.grow(fill, grid.height, grid.width)
+            near = neighbourhood(tile, places, reach=1 + fill // tiles[0].core.height)
+            segment, runs = gather_window(seen, near, tiles, reader, stitching)
+            painted = _paint(seen, segment, runs, rank)
+            ids, part = _finish_core(painted, seen, tile, reader(index), fill)
+            raster.write(ids, 1, window=_raster_window(tile.core))
+            found, counts = np.unique(ids, return_counts=True)
+            visible[found] += counts
+            coverage += part
+            progress.step(index + 1, len(tiles))
+    visible[0] = 0
+    return Painting(visible, coverage)
+
+
+def neighbourhood(tile: Tile, places: dict[tuple[int, int], int], *, reach: int) -> list[int]:
+    """Return the numbers of the tiles around a tile, itself included."""
+    span = range(-reach, reach + 1)
+    around = (places.get((tile.row + down, tile.col + right)) for down in span for right in span)
+    return [index for index in around if index is not None]
+
+
+def gather_window(
+    seen: Window,
+    near: Sequence[int],
+    tiles: Sequence[Tile],
+    read: Callable[[int], TileRecord],
+    stitching: Stitching,
+) -> tuple[NDArray[np.int64], Runs]:
+    """Return the masks that count in a window, and their segments.
+
+    Parameters
+    ----------
+    seen : Window
+    near : sequence of int
+        Numbers of the tiles that may have pixels there.
+    tiles, read, stitching
+        As in `paint_scene`.
+
+    Returns
+    -------
+    segment : ndarray of int64, shape (n_masks,)
+        A segment may come several times, and its masks may overlap.
+    runs : Runs
+        One set per mask, in the scene's coordinates, clipped to the window.
+    """
+    parts, segments = [Runs.concatenate([])], [np.zeros(0, np.int64)]
+    for index in near:
+        tile, chosen = tiles[index], stitching.masks_of(index)
+        segment, full = stitching.segment[chosen], stitching.full[chosen]
+        runs = read(index).masks.runs.shift(tile.window.row, tile.window.col)
+        for kept, where in ((full, seen), (~full, seen.intersect(tile.core))):
+            used = kept & (segment > 0)
+            if where is not None and used.any():
+                parts.append(runs.take(used).clip(where))
+                segments.append(segment[used])
+    return np.concatenate(segments), Runs.concatenate(parts)
+
+
+def _paint(
+    seen: Window, segment: NDArray[np.int64], runs: Runs, rank: NDArray[np.int64]
+) -> NDArray[np.uint32]:
+    """Return the segment of every pixel of a window, 0 for none."""
+    order = np.argsort(rank[segment], kind="stable")
+    placed = runs.take(order).shift(-seen.row, -seen.col)
+    ids = np.zeros((seen.height, seen.width), np.uint32)
+    # Where an index comes twice, numpy keeps the last value: the smaller segment.
+    ids[placed.pixels()] = np.repeat(segment[order], placed.areas)
+    return ids
+
+
+def _finish_core(
+    painted: NDArray[np.uint32], seen: Window, tile: Tile, record: TileRecord, fill: int
+) -> tuple[NDArray[np.uint32], Coverage]:
+    """Cut a painted window to the core, fill it if asked to, and count its pixels."""
+    core = tile.core.shift(-seen.row, -seen.col).slices
+    ids = painted[core]
+    invalid, gated = (_core_bitmap(runs, tile) for runs in (record.invalid, record.gated))
+    filled = np.zeros(ids.shape, bool)
+    if fill and painted.any():
+        distance, nearest = ndimage.distance_transform_edt(painted == 0, return_indices=True)
+        filled = (ids == 0) & ~invalid & (distance[core] <= fill)
+        ids = np.where(filled, painted[tuple(nearest)][core], ids)
+    empty = (ids == 0) & ~invalid
+    counts = (ids > 0, empty & ~gated, empty & gated, (ids == 0) & invalid, filled)
+    return ids, Coverage(*(int(np.count_nonzero(which)) for which in counts))
+
+
+def _core_bitmap(runs: Runs, tile: Tile) -> NDArray[np.bool_]:
+    core = tile.core.shift(-tile.window.row, -tile.window.col)
+    return runs.clip(core).shift(-core.row, -core.col).bitmap(0, core.height, core.width)

@@ -1,0 +1,123 @@
+"""How a run tells what it does, and how it is told to stop; standard library only."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Who listens to a run: a terminal, a parent process, a test.
+
+    Any method may raise `Cancelled`: the run then stops where it is, and what is finished stays.
+    """
+
+    def stage(self, name: str) -> None:
+        """Take note that a stage begins."""
+
+    def step(self, done: int, total: int) -> None:
+        """Take note that `done` of `total` pieces of the stage are finished."""
+
+    def message(self, text: str) -> None:
+        """Pass on what the user may want to know."""
+
+    def warning(self, text: str) -> None:
+        """Pass on what the user should know."""
+
+
+class NoProgress:
+    """Listen to nothing, and never cancel."""
+
+    def stage(self, name: str) -> None:
+        """Ignore it."""
+
+    def step(self, done: int, total: int) -> None:
+        """Ignore it."""
+
+    def message(self, text: str) -> None:
+        """Ignore it."""
+
+    def warning(self, text: str) -> None:
+        """Ignore it."""
+
+
+class RecordedProgress:
+    """Remember everything, for tests and for callers that show it later.
+
+    Attributes
+    ----------
+    stages, messages, warnings : list of str
+        In the order they came.
+    steps : list of (str, int, int)
+        Stage, done and total of every step.
+    """
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.messages: list[str] = []
+        self.warnings: list[str] = []
+        self.steps: list[tuple[str, int, int]] = []
+
+    def stage(self, name: str) -> None:
+        """Remember a stage."""
+        self.stages.append(name)
+
+    def step(self, done: int, total: int) -> None:
+        """Remember a step."""
+        self.steps.append((self.stages[-1] if self.stages else "", done, total))
+
+    def message(self, text: str) -> None:
+        """Remember a message."""
+        self.messages.append(text)
+
+    def warning(self, text: str) -> None:
+        """Remember a warning."""
+        self.warnings.append(text)
+
+
+class Stopwatch:
+    """Pass everything on, and measure how long each stage takes.
+
+    Parameters
+    ----------
+    listener : Progress
+
+    Attributes
+    ----------
+    seconds : dict of str to float
+        Wall time of every finished stage; a stage that comes again adds to its time.
+    warnings : list of str
+        In the order they came.
+    """
+
+    def __init__(self, listener: Progress) -> None:
+        self._listener = listener
+        self._stage, self._began = "", time.perf_counter()
+        self.seconds: dict[str, float] = {}
+        self.warnings: list[str] = []
+
+    def stage(self, name: str) -> None:
+        """End the present stage, and begin another."""
+        self.stop()
+        self._stage, self._began = name, time.perf_counter()
+        self._listener.stage(name)
+
+    def stop(self) -> None:
+        """End the present stage."""
+        if self._stage:
+            spent = time.perf_counter() - self._began
+            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + spent
+        self._stage = ""
+
+    def step(self, done: int, total: int) -> None:
+        """Pass a step on."""
+        self._listener.step(done, total)
+
+    def message(self, text: str) -> None:
+        """Pass a message on."""
+        self._listener.message(text)
+
+    def warning(self, text: str) -> None:
+        """Pass a warning on, and remember it for the record."""
+        self.warnings.append(text)
+        self._listener.warning(text)

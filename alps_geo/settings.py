@@ -1,0 +1,281 @@
+"""What a user can choose: one frozen, checked object per stage; standard library only.
+
+The command line, the QGIS plugin and the README take names, defaults, choices and help texts
+from here: a setting is declared once. Wrong values raise `SettingsError` when an object is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from .errors import SettingsError
+
+STRETCHES = ("percentile", "minmax", "none")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+FEATURE_MODES = ("corrected", "paper")
+T = TypeVar("T")
+
+
+def setting(default: T, text: str, **extra: Any) -> T:  # noqa: ANN401 - click's own keywords
+    """Declare a field with its help text and what the command line needs to know of it.
+
+    Parameters
+    ----------
+    default
+        The value when the user chooses none.
+    text : str
+        One sentence for `--help`, the QGIS dialog and the README; with the unit.
+    **extra
+        `flags` (option names where not made from the field's name), `choices` (allowed words),
+        `metavar` (what the value is called in the help).
+    """
+    value: T = field(default=default, metadata={"help": text, **extra})
+    return value
+
+
+def _check(holds: bool, message: str) -> None:
+    if not holds:
+        raise SettingsError(message)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    _check(value in choices, f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def _check_share(name: str, value: float) -> None:
+    _check(0 <= value <= 1, f"{name} must be from 0 to 1, not {value}")
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    """How scenes are read."""
+
+    bands: tuple[int, ...] = setting(
+        (),
+        "Bands to use as red, green, blue, counted from 1: three, or one for a grey scene."
+        "  [default: the RGB bands the file declares, else the first three]",
+        metavar="R,G,B",
+    )
+    stretch: str = setting(
+        "percentile",
+        "Scaling to 8 bits over the valid pixels of all scenes: the 2nd to 98th percentile of each"
+        " band, its minimum to maximum, or none (8-bit values as they are).",
+        choices=STRETCHES,
+    )
+    aoi: str | None = setting(
+        None, "Label only inside the polygons of this vector file (any CRS).", metavar="FILE"
+    )
+    gsd: float | None = setting(
+        None, "Resample to this ground sampling distance on read, in metres.", metavar="METRES"
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        _check(
+            len(self.bands) in (0, 1, 3),
+            f"bands must name one or three bands, not {len(self.bands)}",
+        )
+        _check(min(self.bands, default=1) >= 1, f"bands are counted from 1, not {self.bands}")
+        _check_choice("stretch", self.stretch, STRETCHES)
+        _check(self.gsd is None or self.gsd > 0, f"gsd must be above 0 metres, not {self.gsd}")
+
+
+@dataclass(frozen=True)
+class TileSettings:
+    """How a scene is cut into tiles."""
+
+    size: int = setting(
+        1024, "Side of the square tiles, in pixels.", flags=("--tile-size",), metavar="PX"
+    )
+    overlap: int = setting(
+        256,
+        "How far neighbouring tiles overlap, in pixels; smaller objects are seen whole.",
+        metavar="PX",
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        _check(64 <= self.size <= 16384, f"tile-size must be from 64 to 16384, not {self.size}")
+        _check(
+            0 <= self.overlap <= self.size // 2 and self.overlap % 2 == 0,
+            f"overlap must be an even number from 0 to half the tile size"
+            f" ({self.size // 2}), not {self.overlap}",
+        )
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """Which masks a model makes, and which of them are kept."""
+
+    area_threshold: float = setting(
+        0.3, "Drop masks above this share of the tile's valid area (the paper's gate)."
+    )
+    min_area_px: int = setting(16, "Drop masks below this area, in pixels.", metavar="PX")
+    points_per_side: int = setting(32, "SAM: prompt points along a tile's side.", metavar="N")
+    pred_iou_thresh: float = setting(0.88, "SAM: drop masks with a predicted IoU below this.")
+    stability_score_thresh: float = setting(0.95, "SAM: drop masks with a stability below this.")
+    box_nms_thresh: float = setting(
+        0.7, "SAM: box IoU above which the poorer of two masks is a duplicate."
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        _check(0 < self.area_threshold <= 1, "area-threshold must be above 0 and at most 1")
+        _check(self.min_area_px >= 1, f"min-area-px must be at least 1, not {self.min_area_px}")
+        _check(
+            1 <= self.points_per_side <= 256,
+            f"points-per-side must be from 1 to 256, not {self.points_per_side}",
+        )
+        _check_share("pred-iou-thresh", self.pred_iou_thresh)
+        _check_share("stability-score-thresh", self.stability_score_thresh)
+        _check_share("box-nms-thresh", self.box_nms_thresh)
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which mask model runs, and where."""
+
+    model: str = setting(
+        "auto",
+        "Mask model: builtin (no weights), sam-vit-b, sam-vit-l, sam-vit-h, or auto: the best SAM"
+        " checkpoint installed, else builtin.",
+        metavar="NAME",
+    )
+    checkpoint: str | None = setting(
+        None, "A SAM checkpoint file (.pth) to use instead of an installed one.", metavar="PATH"
+    )
+    device: str = setting("auto", "Where SAM runs.", choices=DEVICES)
+    feature_mode: str = setting(
+        "corrected",
+        "SAM features: 'corrected' pools the embedding the masks were made from, 'paper' encodes"
+        " again with the authors' preprocessing.",
+        choices=FEATURE_MODES,
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        _check_choice("device", self.device, DEVICES)
+        _check_choice("feature-mode", self.feature_mode, FEATURE_MODES)
+
+
+@dataclass(frozen=True)
+class ClassSettings:
+    """How pseudo-classes are found."""
+
+    n_classes: int = setting(
+        16, "Number of pseudo-classes.", flags=("-k", "--n-classes"), metavar="K"
+    )
+    classes: str | None = setting(
+        None,
+        "A class model to apply (classes.safetensors, or the folder of a run): same ids, names and"
+        " colours as there.",
+        metavar="MODEL",
+    )
+    seed: int = setting(0, "Seed of the clustering.", metavar="N")
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        _check(
+            2 <= self.n_classes <= 65535,
+            f"n-classes must be from 2 to 65535, not {self.n_classes}; use 2 or more",
+        )
+        _check(
+            0 <= self.seed < 2**32, f"seed must be from 0 to 4294967295, not {self.seed}"
+        )
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """What is written beside the label map."""
+
+    simplify: float = setting(
+        0.0,
+        "Simplify the polygons' shared edges by this many pixels; 0 keeps every pixel corner.",
+        metavar="PX",
+    )
+    fill: int = setting(
+        0,
+        "Give unlabelled valid pixels to the nearest segment within this many pixels; the record"
+        " says how many.",
+        metavar="PX",
+    )
+    keep_masks: bool = setting(
+        False, "Add a layer 'masks' with every accepted mask's whole outline, overlaps kept."
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        _check(self.simplify >= 0, f"simplify must be 0 or more pixels, not {self.simplify}")
+        _check(0 <= self.fill <= 256, f"fill must be from 0 to 256 pixels, not {self.fill}")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a run is carried out; nothing here changes the result."""
+
+    workers: int = setting(1, "Processes that work on tiles.", metavar="N")
+    overwrite: bool = setting(
+        False,
+        "Start again, or go on with the same run where it stopped (the default).",
+        flags=("--overwrite/--resume",),
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        _check(1 <= self.workers <= 1024, f"workers must be from 1 to 1024, not {self.workers}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a run, one object per stage."""
+
+    scene: SceneSettings = SceneSettings()
+    tiles: TileSettings = TileSettings()
+    model: ModelSettings = ModelSettings()
+    masks: MaskSettings = MaskSettings()
+    classes: ClassSettings = ClassSettings()
+    outputs: OutputSettings = OutputSettings()
+    run: RunSettings = RunSettings()
+
+    @classmethod
+    def from_options(cls, **options: object) -> Settings:
+        """Sort options by name into the objects that own them.
+
+        Parameters
+        ----------
+        **options
+            Field names of the stages' settings; `tile_size` for `TileSettings.size`.
+
+        Raises
+        ------
+        SettingsError
+            If a name is unknown or a value cannot work.
+        """
+        names = {option_name(item): (part.name, item.name) for part, item in all_settings()}
+        chosen: dict[str, dict[str, object]] = {}
+        for option, value in options.items():
+            _check(option in names, f"unknown setting {option!r}; known: {', '.join(names)}")
+            part_name, field_name = names[option]
+            chosen.setdefault(part_name, {})[field_name] = value
+        parts = {part.name: part.default for part in dataclasses.fields(cls)}
+        return cls(
+            **{name: dataclasses.replace(part, **chosen.get(name, {})) for name, part in parts.items()}
+        )
+
+
+def all_settings() -> list[tuple[dataclasses.Field[Any], dataclasses.Field[Any]]]:
+    """Return every setting as (part of `Settings`, field of that part), in order."""
+    return [
+        (part, item)
+        for part in dataclasses.fields(Settings)
+        for item in dataclasses.fields(part.default)
+    ]
+
+
+def option_name(item: dataclasses.Field[Any]) -> str:
+    """Return the name a setting has as a keyword and, with dashes, as an option."""
+    flags: tuple[str, ...] = item.metadata.get("flags", ())
+    longest = max((flag.split("/")[0] for flag in flags), key=len, default=item.name)
+    return longest.lstrip("-").replace("-", "_")
