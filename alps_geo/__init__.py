@@ -5,9 +5,9 @@ Data flow one way, one module and one main type per stage; each imports only fro
     scene ─▶ tiles ─▶ masks (models) ─▶ features ─▶ store ─▶ classes ─▶ stitch ─▶ labels
           ─▶ segments ─▶ polygons ─▶ outputs;    pipeline | evaluate see them all
 
-`scene` reads rasters, `models` alone knows torch, `outputs` writes results. `errors`, `settings`,
-and `progress` need the standard library only; so does this module: the names below are loaded when they
-are first used.
+`scene` reads rasters, `models` alone knows torch, `outputs` writes results. `errors`, `settings`
+and `progress` need the standard library only; so does this module: the other names below are
+loaded when they are first used.
 
 >>> import alps_geo
 >>> outputs = alps_geo.label("scene.tif", "out", n_classes=12)  # doctest: +SKIP
@@ -34,8 +34,9 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .classes import ClassModel
+    from .inspection import Plan, inspect
     from .outputs import Outputs
-    from .pipeline import classify, edit_classes, inspect, label, label_scenes
+    from .pipeline import classify, edit_classes, label, label_scenes
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,7 @@ __all__ = [
     "NoProgress",
     "OutputError",
     "Outputs",
+    "Plan",
     "Progress",
     "ReadError",
     "RecordedProgress",
@@ -66,9 +68,10 @@ __all__ = [
 _LAZY = {
     "ClassModel": "classes",
     "Outputs": "outputs",
+    "Plan": "inspection",
     "classify": "pipeline",
     "edit_classes": "pipeline",
-    "inspect": "pipeline",
+    "inspect": "inspection",
     "label": "pipeline",
     "label_scenes": "pipeline",
 }

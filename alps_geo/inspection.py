@@ -1,0 +1,130 @@
+"""What labelling a scene would do, found out by reading it and labelling one tile on trial."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from .classes import ClassModel
+from .masks import MaskModel
+from .models import load_model
+from .progress import NoProgress, Progress
+from .radiometry import Stretch
+from .record import peak_memory_mb
+from .scene import Scene, measure_stretch, open_scene
+from .settings import Settings
+from .tiles import Tile, plan_tiles
+from .workers import label_tile
+
+#: What stitching, painting, outlining and writing take: measured on a satellite image with
+#: 3 000 segments per megapixel.
+ASSEMBLY_S_PER_PX = 1.7e-6
+#: And what they need beyond a tile's own work, in MB.
+ASSEMBLY_MB = 300
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What labelling a scene would do.
+
+    Attributes
+    ----------
+    scene : dict
+        What is known of the raster: format, size, bands, CRS, pixel size, mask, ...; JSON values.
+    valid_share : float
+        Share of the pixels that hold data, from 0 to 1; an estimate in large scenes.
+    stretch : Stretch
+    model : str
+        The mask model that would run.
+    tiles : int
+    seconds, memory_mb : float
+        Estimates for this computer, from one tile; rarely wrong by more than a factor of two.
+    warnings : tuple of str
+        What `label` would warn of.
+    """
+
+    scene: dict[str, Any]
+    valid_share: float
+    stretch: Stretch
+    model: str
+    tiles: int
+    seconds: float
+    memory_mb: float
+    warnings: tuple[str, ...]
+
+
+def inspect(scene: str, settings: Settings, progress: Progress | None = None) -> Plan:
+    """Find out what `label` would do with a scene; what it would refuse is refused here.
+
+    Parameters
+    ----------
+    scene : str
+    settings : Settings
+    progress : Progress, optional
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    AlpsGeoError
+        As `pipeline.label_scenes` would.
+    """
+    progress = progress or NoProgress()
+    progress.stage("scene")
+    opened = open_scene(scene, settings.scene)
+    for text in opened.messages:
+        progress.message(text)
+    given = settings.classes.classes
+    classes = None if given is None else ClassModel.load(given)
+    stretch = (
+        measure_stretch([opened]) if classes is None else Stretch.from_dict(classes.source.stretch)
+    )
+    opened = opened.with_stretch(stretch)
+    model = load_model(settings.model, settings.masks, progress)
+    if classes is not None:
+        classes.require_model(model.name, model.checksum)
+    tiles = plan_tiles(opened.grid.height, opened.grid.width, settings.tiles)
+    progress.stage("trial tile")
+    seconds, memory_mb = _estimate(opened, tiles, model, settings)
+    return Plan(
+        opened.summary(),
+        opened.valid_share(),
+        stretch,
+        model.name,
+        len(tiles),
+        seconds,
+        memory_mb,
+        opened.warnings,
+    )
+
+
+def _estimate(
+    scene: Scene, tiles: list[Tile], model: MaskModel, settings: Settings
+) -> tuple[float, float]:
+    """Label one tile, and return seconds and megabytes for all."""
+    # The largest one nearest the middle, which is likeliest to be full of data.
+    tile = max(tiles, key=lambda tile: (_area(tile), -_off_centre(scene, tile)))
+    began = time.perf_counter()
+    label_tile(scene, tile, model, settings.masks)
+    spent = time.perf_counter() - began
+    workers = min(settings.run.workers, len(tiles))
+    total = sum(_area(each) for each in tiles)
+    seconds = spent * total / _area(tile) / workers
+    seconds += scene.grid.height * scene.grid.width * ASSEMBLY_S_PER_PX
+    # Workers are processes of their own, beside the one that assembles.
+    copies = workers if workers == 1 else workers + 1
+    return seconds, copies * peak_memory_mb() + ASSEMBLY_MB
+
+
+def _area(tile: Tile) -> int:
+    return tile.window.height * tile.window.width
+
+
+def _off_centre(scene: Scene, tile: Tile) -> float:
+    core = tile.core
+    rows = core.row + core.height / 2 - scene.grid.height / 2
+    cols = core.col + core.width / 2 - scene.grid.width / 2
+    return abs(rows) + abs(cols)

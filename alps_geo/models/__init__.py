@@ -1,0 +1,82 @@
+"""Mask models: `load_model` turns a name into something that finds masks in a tile.
+
+Only this package may import torch, and only when a SAM model is asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import SettingsError
+from ..masks import MaskModel
+from ..progress import Progress
+from ..settings import MaskSettings, ModelSettings
+from . import weights
+from .builtin import BuiltinModel
+from .fake import FakeModel
+
+__all__ = ["load_model", "model_names"]
+
+#: The fake answers to its name for tests of whole commands; it is in no list.
+_WITHOUT_WEIGHTS = {"builtin": BuiltinModel, "fake": FakeModel}
+
+
+def model_names() -> list[str]:
+    """Return every name that `load_model` takes, the installed weights of others included."""
+    names = ["auto", "builtin", *(known.name for known in weights.KNOWN)]
+    return names + [item.name for item in weights.installed() if item.name not in names]
+
+
+def load_model(settings: ModelSettings, masks: MaskSettings, progress: Progress) -> MaskModel:
+    """Make the mask model that the settings name.
+
+    Parameters
+    ----------
+    settings : ModelSettings
+    masks : MaskSettings
+        Which masks SAM makes and keeps.
+    progress : Progress
+        Is told which model and which device were chosen.
+
+    Raises
+    ------
+    SettingsError
+        If no model has that name, or a checkpoint is given to a model without weights.
+    ModelError
+        If weights are not installed, damaged, or of another model; if the device is not there.
+    """
+    if settings.model not in (*model_names(), *_WITHOUT_WEIGHTS):
+        raise SettingsError(
+            f"there is no mask model {settings.model!r}; known: {', '.join(model_names())}"
+        )
+    if settings.model in _WITHOUT_WEIGHTS and settings.checkpoint is not None:
+        raise SettingsError("checkpoint needs a SAM model: leave out --model, or name a sam model")
+    if settings.model in _WITHOUT_WEIGHTS:
+        return _WITHOUT_WEIGHTS[settings.model]()
+    if settings.model == "auto" and settings.checkpoint is None and not weights.installed():
+        progress.message(
+            "no SAM checkpoint is installed: using the built-in mask model; for SAM run"
+            " 'alps-geo models download sam-vit-b'"
+        )
+        return BuiltinModel()
+    return _sam(settings, masks, progress)
+
+
+def _sam(settings: ModelSettings, masks: MaskSettings, progress: Progress) -> MaskModel:
+    # Imported here because torch takes seconds, and the built-in model needs none of it.
+    from .sam import SamModel
+    from .sam_device import choose_weights, pick_device
+
+    device, reason = pick_device(settings.device)
+    progress.message(reason)
+    name = None if settings.model == "auto" else settings.model
+    if settings.checkpoint is not None:
+        path = Path(settings.checkpoint)
+    else:
+        chosen, why = choose_weights(name, device)
+        path, name = chosen.path, chosen.name
+        if why:
+            progress.message(why)
+    return SamModel.load(
+        path, masks, name=name, device=device, feature_mode=settings.feature_mode
+    )

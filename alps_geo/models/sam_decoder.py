@@ -1,0 +1,251 @@
+"""SAM's mask decoder for many point prompts on one image; the weights stay in Meta's module.
+
+Exact up to the order of float additions. Until the image first reads a prompt's tokens, every
+prompt sees the same image, so that part runs for all prompts at once; after it, a few prompts at
+a time, which stay in the processor's cache. Masks are made only where the predicted IoU asks for
+one. `sam_attention` tells how the attentions are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from segment_anything.modeling import Sam
+from segment_anything.modeling.transformer import TwoWayAttentionBlock
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .sam_attention import CrossAttention, SharedImage
+
+#: Prompts that go through the shared part at once: bounds memory, nothing else.
+_SHARED_PROMPTS = 256
+
+
+@dataclass(frozen=True)
+class DecodedMasks:
+    """Low-resolution masks of some prompts.
+
+    Attributes
+    ----------
+    logits : Tensor of float32, shape (n_masks, rows, cols)
+    predicted_iou : Tensor of float32, shape (n_masks,)
+    candidates : Tensor of int64, shape (n_masks,)
+        Number of the prompt times masks per prompt, plus number of the mask.
+    """
+
+    logits: Tensor
+    predicted_iou: Tensor
+    candidates: Tensor
+
+
+@dataclass(frozen=True)
+class _Layer:
+    block: TwoWayAttentionBlock
+    tokens_read: CrossAttention
+    image_reads: CrossAttention
+
+
+@dataclass(frozen=True)
+class _Prompts:
+    """Tokens of prompts that went through the shared part.
+
+    `codes` are the tokens at the start, which serve as their positions; `asked` and `values` are
+    what the image reads in the first layer; `queries` go on to the second one.
+    """
+
+    codes: Tensor
+    asked: Tensor
+    values: Tensor
+    queries: Tensor
+
+    def take(self, part: slice) -> _Prompts:
+        return _Prompts(
+            self.codes[part], self.asked[part], self.values[part], self.queries[part]
+        )
+
+
+class MaskDecoder:
+    """Decodes point prompts on one image after another.
+
+    Parameters
+    ----------
+    sam : segment_anything.modeling.Sam
+    dtype : torch.dtype
+        `float32`, or `bfloat16` for everything as large as the image; tokens stay in float32.
+    """
+
+    def __init__(self, sam: Sam, dtype: torch.dtype = torch.float32) -> None:
+        self._sam = sam
+        self._dtype = dtype
+        decoder = sam.mask_decoder
+        positions = sam.prompt_encoder.get_dense_pe()[0].flatten(1).t().contiguous()
+        self._layers = [
+            _Layer(
+                block,
+                CrossAttention(
+                    block.cross_attn_token_to_image, positions, dtype, image_reads=False
+                ),
+                CrossAttention(block.cross_attn_image_to_token, positions, dtype, image_reads=True),
+            )
+            for block in decoder.transformer.layers
+        ]
+        self._last_read = CrossAttention(
+            decoder.transformer.final_attn_token_to_image, positions, dtype, image_reads=False
+        )
+        self._upscaling = _Upscaling(decoder.output_upscaling, dtype)
+        self.masks_per_prompt = int(decoder.num_multimask_outputs)
+
+    def decode(
+        self, embedding: Tensor, points: Tensor, min_iou: float, batch: int
+    ) -> Iterator[DecodedMasks]:
+        """Decode the masks of points whose predicted IoU is above a threshold.
+
+        Parameters
+        ----------
+        embedding : Tensor of float32, shape (channels, rows, cols)
+        points : Tensor, shape (n_points, 2)
+            x and y in pixels of the encoder's input.
+        min_iou : float
+            Masks must be above it; all pass where it is 0.
+        batch : int
+            Prompts that run at once.
+
+        Yields
+        ------
+        DecodedMasks
+            Batch after batch, in the order of the points.
+        """
+        fixed = self._sam.prompt_encoder.no_mask_embed.weight
+        image = embedding.flatten(1).t() + fixed
+        first = self._layers[0]
+        read, written = first.tokens_read.share(image), first.image_reads.share(image)
+        image = image[None].to(self._dtype)
+        for start in range(0, len(points), _SHARED_PROMPTS):
+            shared = self._run_shared(points[start : start + _SHARED_PROMPTS], read)
+            for offset in range(0, len(shared.codes), batch):
+                prompts = shared.take(slice(offset, offset + batch))
+                tokens, values = self._run_own(prompts, image, written)
+                yield self._make_masks(tokens, values, min_iou, start + offset)
+
+    def _run_shared(self, points: Tensor, read: SharedImage) -> _Prompts:
+        tokens = self._tokens(points)
+        layer = self._layers[0]
+        queries = self._attend_to_each_other(layer.block, tokens, tokens)
+        out = layer.tokens_read.read_shared(queries + tokens, read)
+        queries = self._think(layer.block, queries + out)
+        asked, values = queries + tokens, queries
+        if len(self._layers) > 1:
+            queries = self._attend_to_each_other(self._layers[1].block, queries, tokens)
+        return _Prompts(tokens, asked, values, queries)
+
+    def _tokens(self, points: Tensor) -> Tensor:
+        """Return the tokens of prompts, shape (n, 7, channels): outputs, point, padding."""
+        labels = torch.ones(len(points), 1, dtype=torch.int, device=points.device)
+        sparse, _ = self._sam.prompt_encoder(
+            points=(points[:, None, :], labels), boxes=None, masks=None
+        )
+        decoder = self._sam.mask_decoder
+        outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+        return torch.cat([outputs.expand(len(points), -1, -1), sparse], dim=1)
+
+    @staticmethod
+    def _attend_to_each_other(
+        block: TwoWayAttentionBlock, queries: Tensor, codes: Tensor
+    ) -> Tensor:
+        if block.skip_first_layer_pe:
+            queries = block.self_attn(q=queries, k=queries, v=queries)
+        else:
+            asked = queries + codes
+            queries = queries + block.self_attn(q=asked, k=asked, v=queries)
+        normed: Tensor = block.norm1(queries)
+        return normed
+
+    @staticmethod
+    def _think(block: TwoWayAttentionBlock, queries: Tensor) -> Tensor:
+        queries = block.norm2(queries)
+        normed: Tensor = block.norm3(queries + block.mlp(queries))
+        return normed
+
+    def _run_own(
+        self, prompts: _Prompts, image: Tensor, written: SharedImage
+    ) -> tuple[Tensor, Tensor]:
+        """Run what every prompt does to its own copy of the image; return tokens and image."""
+        first, *others = self._layers
+        codes, queries = prompts.codes, prompts.queries
+        image = first.image_reads.write(prompts.asked, prompts.values, image, written)
+        image = self._norm(first.block.norm4, image)
+        for number, layer in enumerate(others):
+            if number > 0:  # the second layer's has run for all prompts at once
+                queries = self._attend_to_each_other(layer.block, queries, codes)
+            out = layer.tokens_read.read(queries + codes, image)
+            queries = self._think(layer.block, queries + out)
+            image = layer.image_reads.write(queries + codes, queries, image)
+            image = self._norm(layer.block.norm4, image)
+        queries = queries + self._last_read.read(queries + codes, image)
+        return self._sam.mask_decoder.transformer.norm_final_attn(queries), image
+
+    def _norm(self, norm: nn.LayerNorm, image: Tensor) -> Tensor:
+        weight, bias = norm.weight.to(self._dtype), norm.bias.to(self._dtype)
+        return functional.layer_norm(image, norm.normalized_shape, weight, bias, norm.eps)
+
+    def _make_masks(
+        self, tokens: Tensor, image: Tensor, min_iou: float, first_prompt: int
+    ) -> DecodedMasks:
+        decoder = self._sam.mask_decoder
+        iou = decoder.iou_prediction_head(tokens[:, 0])[:, 1:]
+        chosen = iou > min_iou if min_iou > 0 else torch.ones_like(iou, dtype=torch.bool)
+        pieces = []
+        # Prompt by prompt: what is upscaled is 8 times as large as the image tokens.
+        for prompt in chosen.any(1).nonzero()[:, 0].tolist():
+            kept = chosen[prompt].nonzero()[:, 0].tolist()
+            weights = [
+                decoder.output_hypernetworks_mlps[1 + mask](tokens[prompt, 2 + mask])
+                for mask in kept
+            ]
+            pieces.append(self._upscaling(image[prompt], torch.stack(weights)))
+        side = 4 * self._sam.prompt_encoder.image_embedding_size[0]
+        logits = torch.cat(pieces) if pieces else iou.new_zeros(0, side, side)
+        candidates = chosen.flatten().nonzero()[:, 0]
+        return DecodedMasks(
+            logits, iou.flatten()[candidates], candidates + first_prompt * iou.shape[1]
+        )
+
+
+class _Upscaling:
+    """The two transposed convolutions, which are matrix products on tokens, and the masks."""
+
+    def __init__(self, layers: nn.Sequential, dtype: torch.dtype) -> None:
+        first, self._norm, self._act, second, self._last_act = layers
+        self._first, self._first_bias = _as_matrix(first, dtype)
+        self._second, self._second_bias = _as_matrix(second, dtype)
+        self._dtype = dtype
+
+    def __call__(self, image: Tensor, weights: Tensor) -> Tensor:
+        """Return logits, shape (n_masks, 4 rows, 4 cols).
+
+        Parameters
+        ----------
+        image : Tensor, shape (rows * cols, channels)
+        weights : Tensor of float32, shape (n_masks, channels // 8)
+        """
+        side = int(len(image) ** 0.5)
+        norm = self._norm
+        values = torch.addmm(self._first_bias, image, self._first).view(4 * len(image), -1)
+        norm_weight, norm_bias = norm.weight.to(self._dtype), norm.bias.to(self._dtype)
+        values = functional.layer_norm(
+            values, norm_weight.shape, norm_weight, norm_bias, norm.eps
+        )
+        values = torch.addmm(self._second_bias, self._act(values), self._second)
+        values = self._last_act(values).view(16 * len(image), -1)
+        logits = weights.to(self._dtype) @ values.t()
+        # Tokens, then quarters of a token, then quarters of these: back to rows and columns.
+        pixels = logits.view(len(weights), side, side, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
+        return pixels.float().reshape(len(weights), 4 * side, 4 * side)
+
+
+def _as_matrix(layer: nn.ConvTranspose2d, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return a stride-2 transposed convolution as weights (c_in, 4 * c_out) and bias."""
+    weight = layer.weight.permute(0, 2, 3, 1).flatten(1).contiguous()
+    return weight.to(dtype), layer.bias.repeat(4).to(dtype)

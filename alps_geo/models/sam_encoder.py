@@ -1,0 +1,198 @@
+"""SAM's image encoder, computed in fewer steps; the weights stay in Meta's module.
+
+Three rewrites, all exact up to the order of float additions:
+
+* Padding tokens of the windowed blocks have keys and values equal to the projection's bias, so
+  they are filled in instead of projected, and dropped before the output projection.
+* Relative positions become a part of fused attention: a mask where products are dear (float32 on
+  a CPU), else 2 x 64 further channels: q gets [rel_h, rel_w] and k the row and column as one-hot
+  codes, whose product is the very same sum.
+* Tables of relative positions are laid out once, not for every image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from segment_anything.modeling import ImageEncoderViT, Sam
+from segment_anything.modeling.image_encoder import Block, get_rel_pos
+from torch import Tensor, nn
+from torch.nn import functional
+
+#: Query rows that share one slab of relative positions, in global attention on a CPU.
+_SLAB_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """A linear layer's weights, in the number type that products are computed in."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    @classmethod
+    def of(cls, layer: nn.Linear, dtype: torch.dtype) -> _Linear:
+        bias = None if layer.bias is None else layer.bias.to(dtype)
+        return cls(layer.weight.to(dtype), bias)
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return functional.linear(values, self.weight, self.bias)
+
+
+class _BlockRunner:
+    """One transformer block of the encoder."""
+
+    def __init__(self, block: Block, side: int, dtype: torch.dtype) -> None:
+        self._block = block
+        self._window = block.window_size or side
+        self._heads = block.attn.num_heads
+        self._dtype = dtype
+        self._qkv = _Linear.of(block.attn.qkv, dtype)
+        self._proj = _Linear.of(block.attn.proj, dtype)
+        self._widen = _Linear.of(block.mlp.lin1, dtype)
+        self._narrow = _Linear.of(block.mlp.lin2, dtype)
+        size = self._window
+        self._scale = float(block.attn.scale)
+        # Transposed: a row of q times this gives its bias for every row (column) of keys.
+        self._rel_rows = get_rel_pos(size, size, block.attn.rel_pos_h).to(dtype).transpose(1, 2)
+        self._rel_cols = get_rel_pos(size, size, block.attn.rel_pos_w).to(dtype).transpose(1, 2)
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        block = self._block
+        values = block.norm1(tokens).to(self._dtype)
+        windowed = block.window_size > 0
+        mixed = self._attend_in_windows(values) if windowed else self._attend_globally(values)
+        tokens = tokens + self._proj(mixed)
+        values = block.norm2(tokens).to(self._dtype)
+        return tokens + self._narrow(block.mlp.act(self._widen(values)))
+
+    def _attend_in_windows(self, values: Tensor) -> Tensor:
+        batch, height, width, channels = values.shape
+        size = self._window
+        rows, cols = -(-height // size), -(-width // size)
+        padded = values.new_empty(batch, rows * size, cols * size, 3 * channels)
+        padded[:, :height, :width] = self._qkv(values)
+        bias = 0 if self._qkv.bias is None else self._qkv.bias
+        padded[:, height:] = bias
+        padded[:, :height, width:] = bias
+        windows = padded.view(batch, rows, size, cols, size, 3, self._heads, -1)
+        windows = windows.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(1, 3).contiguous()
+        query, key, value = windows.flatten(3, 4)
+        by_row, by_col = self._relative(windows[0])
+        mask = (by_row[..., :, None] + by_col[..., None, :]).flatten(2, 3).flatten(3, 4)
+        mixed = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask.flatten(3), scale=self._scale
+        )
+        mixed = mixed.view(batch, rows, cols, self._heads, size, size, -1)
+        mixed = mixed.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, rows * size, cols * size, -1)
+        return mixed[:, :height, :width]
+
+    def _relative(self, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each query's bias per row and per column of keys.
+
+        Parameters
+        ----------
+        query : Tensor, shape (..., heads, height, width, channels)
+        """
+        by_row = query @ self._rel_rows
+        by_col = (query.transpose(-3, -2) @ self._rel_cols).transpose(-3, -2)
+        return by_row, by_col
+
+    def _attend_globally(self, values: Tensor) -> Tensor:
+        batch, height, width, _ = values.shape
+        qkv = self._qkv(values).view(batch, height, width, 3, self._heads, -1)
+        qkv = qkv.permute(3, 0, 4, 1, 2, 5).contiguous()
+        query, key, value = qkv.flatten(3, 4)
+        by_row, by_col = (part.flatten(2, 3) for part in self._relative(qkv[0]))
+        if values.device.type == "cpu" and self._dtype == torch.float32:
+            mixed = self._with_mask(query, key, value, by_row, by_col)
+        else:
+            mixed = self._with_codes(query, key, value, by_row, by_col)
+        return mixed.transpose(1, 2).reshape(batch, height, width, -1)
+
+    def _with_mask(
+        self, query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_col: Tensor
+    ) -> Tensor:
+        mixed = torch.empty_like(query)
+        for image in range(len(query)):
+            for head in range(self._heads):
+                here = (slice(image, image + 1), slice(head, head + 1))
+                for start in range(0, query.shape[2], _SLAB_ROWS):
+                    rows = (*here, slice(start, start + _SLAB_ROWS))
+                    mask = by_row[rows][..., :, None] + by_col[rows][..., None, :]
+                    mixed[rows] = functional.scaled_dot_product_attention(
+                        query[rows], key[here], value[here], mask.flatten(3), scale=self._scale
+                    )
+        return mixed
+
+    def _with_codes(
+        self, query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_col: Tensor
+    ) -> Tensor:
+        height, width = by_row.shape[-1], by_col.shape[-1]
+        ones = torch.eye(height, width, dtype=self._dtype, device=query.device)
+        if height != width:
+            raise ValueError(f"SAM's token grid is square, not {height} x {width}")
+        codes = torch.cat([ones.repeat_interleave(width, 0), ones.repeat(height, 1)], dim=1)
+        codes = codes.expand(*key.shape[:2], -1, -1)
+        channels = value.shape[-1]
+        query = torch.cat([query * self._scale, by_row, by_col], dim=-1)
+        key = torch.cat([key, codes], dim=-1)
+        if query.device.type == "cpu":
+            # The fused kernel for CPUs wants values as wide as keys.
+            value = functional.pad(value, (0, query.shape[-1] - channels))
+        return functional.scaled_dot_product_attention(query, key, value, scale=1.0)[
+            ..., :channels
+        ]
+
+
+class ImageEncoder:
+    """Turns images into embeddings, with the weights of a `Sam` module.
+
+    Parameters
+    ----------
+    sam : segment_anything.modeling.Sam
+        An encoder that is not Meta's vision transformer runs as it is.
+    dtype : torch.dtype
+        `float32`, or `bfloat16` for the matrix products; sums and norms stay in float32.
+    """
+
+    def __init__(self, sam: Sam, dtype: torch.dtype = torch.float32) -> None:
+        self._sam = sam
+        self._dtype = dtype
+        self._runners: list[_BlockRunner] | None = None
+        encoder = sam.image_encoder
+        if isinstance(encoder, ImageEncoderViT) and encoder.blocks[0].attn.use_rel_pos:
+            side = encoder.img_size // encoder.patch_embed.proj.kernel_size[0]
+            self._runners = [_BlockRunner(block, side, dtype) for block in encoder.blocks]
+
+    @property
+    def side(self) -> int:
+        """Height and width of the images that the encoder takes, in pixels."""
+        return int(self._sam.image_encoder.img_size)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Encode normalised, padded images.
+
+        Parameters
+        ----------
+        images : Tensor of float32, shape (n, 3, side, side)
+
+        Returns
+        -------
+        Tensor of float32, shape (n, channels, rows, cols)
+        """
+        encoder = self._sam.image_encoder
+        if self._runners is None:
+            with torch.autocast(
+                images.device.type, self._dtype, enabled=self._dtype != torch.float32
+            ):
+                plain: Tensor = encoder(images)
+            return plain.float()
+        tokens = encoder.patch_embed(images)
+        if encoder.pos_embed is not None:
+            tokens = tokens + encoder.pos_embed
+        for runner in self._runners:
+            tokens = runner(tokens)
+        embedding: Tensor = encoder.neck(tokens.permute(0, 3, 1, 2))
+        return embedding

@@ -1,0 +1,165 @@
+"""Weights of mask models: which are known, where they lie, and that they are what they should be.
+
+Nothing here loads torch: a list of models or a checksum needs none. What is inside a file is
+`sam_checkpoint`'s business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from ..errors import ModelError
+
+#: Overrides the folder where weights lie.
+FOLDER_VARIABLE = "ALPS_GEO_MODELS"
+_META = "https://dl.fbaipublicfiles.com/segment_anything"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """Weights that their authors publish.
+
+    Attributes
+    ----------
+    name : str
+        What the user calls the model.
+    url : str
+        Where its file is; the last part is the file's name.
+    size : int
+        In bytes.
+    sha256 : str
+        Checksum of the file, in hexadecimal digits.
+    licence : str
+        SPDX identifier.
+    """
+
+    name: str
+    url: str
+    size: int
+    sha256: str
+    licence: str
+
+    @property
+    def file(self) -> str:
+        """Name of the file."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+#: From the smallest to the largest: the order in which `auto` prefers them on a CPU.
+KNOWN: tuple[KnownModel, ...] = (
+    KnownModel(
+        "mobile-sam",
+        "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
+        40_728_226,
+        "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+        "Apache-2.0",
+    ),
+    KnownModel(
+        "sam-vit-b",
+        f"{_META}/sam_vit_b_01ec64.pth",
+        375_042_383,
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+        "Apache-2.0",
+    ),
+    KnownModel(
+        "sam-vit-l",
+        f"{_META}/sam_vit_l_0b3195.pth",
+        1_249_524_607,
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+        "Apache-2.0",
+    ),
+    KnownModel(
+        "sam-vit-h",
+        f"{_META}/sam_vit_h_4b8939.pth",
+        2_564_550_879,
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+        "Apache-2.0",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """Weights that lie in the folder.
+
+    Attributes
+    ----------
+    name : str
+        What the user calls the model.
+    path : Path
+    sha256 : str or None
+        What the file's checksum should be; None where nothing says so.
+    """
+
+    name: str
+    path: Path
+    sha256: str | None
+
+
+def folder() -> Path:
+    """Return the folder where weights lie; it need not exist."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("alps-geo")) / "models"
+
+
+def installed() -> list[Installed]:
+    """Return the weights in the folder: known ones from small to large, then others by name."""
+    place = folder()
+    found = [
+        Installed(known.name, place / known.file, known.sha256)
+        for known in KNOWN
+        if (place / known.file).is_file()
+    ]
+    names = {item.name for item in found}
+    order = {known.name: rank for rank, known in enumerate(KNOWN)}
+    official = {known.file for known in KNOWN}
+    added = [
+        Installed(path.stem, path, _noted_checksum(path))
+        for path in (place.glob("*.pth") if place.is_dir() else ())
+        if path.name not in official and path.stem not in names
+    ]
+    return sorted(found + added, key=lambda item: (order.get(item.name, len(order)), item.name))
+
+
+def find(name: str) -> Installed | None:
+    """Return the installed weights of a model, None where there are none."""
+    return next((item for item in installed() if item.name == name), None)
+
+
+def known_model(name: str) -> KnownModel:
+    """Return what is known of a model by its name.
+
+    Raises
+    ------
+    ModelError
+        If no model of that name is known.
+    """
+    for known in KNOWN:
+        if known.name == name:
+            return known
+    names = ", ".join(known.name for known in KNOWN)
+    raise ModelError(f"no known model is called {name!r}; known: {names}")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _note_of(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _noted_checksum(path: Path) -> str | None:
+    note = _note_of(path)
+    return note.read_text().strip() if note.is_file() else None

@@ -1,0 +1,434 @@
+"""The recipes: label scenes, find new classes for a finished run, rename and merge classes.
+
+Only this module sees all stages. Whatever a recipe needs again later is in the run folder, so that
+a stopped run goes on, and new classes need no mask model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .assembly import SceneRun, grid_from_json, grid_to_json
+from .classes import ClassModel, Prediction
+from .errors import RunError, SettingsError
+from .geopackage import SegmentTable
+from .legend import Legend
+from .masks import MaskModel
+from .models import load_model
+from .outputs import Outputs, write_labels, write_package, write_record
+from .progress import NoProgress, Progress, Stopwatch
+from .radiometry import Stretch
+from .record import (
+    class_facts,
+    describe_scene,
+    describe_settings,
+    describe_software,
+    peak_memory_mb,
+    read_record,
+)
+from .scene import Scene, measure_stretch, open_scene
+from .segments import Segments
+from .settings import ClassSettings, Settings, TileSettings
+from .source import FeatureSource
+from .store import RunFolder
+from .tiles import plan_tiles
+from .workers import Job, run_jobs
+
+#: Segments whose features are read at once.
+BATCH = 65536
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run that goes on: its folder, its scenes, and who listens."""
+
+    out: Path
+    scenes: tuple[SceneRun, ...]
+    manifest: Mapping[str, Any]
+    clock: Stopwatch
+
+    def outputs(self) -> Outputs:
+        """Return where the results go: by plain names, or by the scenes' stems."""
+        prefixes = [""] if len(self.scenes) == 1 else [f"{run.stem}." for run in self.scenes]
+        return Outputs(
+            self.out,
+            tuple(self.out / f"{prefix}labels.tif" for prefix in prefixes),
+            tuple(self.out / f"{prefix}labels.gpkg" for prefix in prefixes),
+            self.out / "classes.safetensors",
+            self.out / "run.json",
+        )
+
+    def source(self, segments: Sequence[Segments]) -> FeatureSource:
+        """Return what class models of this run are made from."""
+        known = next((part for part in segments if part.feature_names), segments[0])
+        return FeatureSource(
+            self.manifest["model"]["name"],
+            self.manifest["model"]["checksum"],
+            known.feature_names,
+            known.feature_weights,
+            self.manifest["stretch"],
+        )
+
+
+def label(
+    scenes: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    progress: Progress | None = None,
+    **options: Any,  # noqa: ANN401 - the settings' own types
+) -> Outputs:
+    """Label scenes: the same call as `alps-geo label`.
+
+    Parameters
+    ----------
+    scenes : path, or sequence of paths
+        Georeferenced images; several share one class model.
+    out : path
+        Folder of the results.
+    progress : Progress, optional
+        Who listens, and may cancel.
+    **options
+        The command's options by their long names: `n_classes=8`, `tile_size=512`, ...
+
+    Returns
+    -------
+    Outputs
+
+    Raises
+    ------
+    AlpsGeoError
+        In one line: what is wrong, and what to do.
+
+    Examples
+    --------
+    >>> import alps_geo
+    >>> outputs = alps_geo.label("scene.tif", "out", n_classes=12)  # doctest: +SKIP
+    """
+    paths = [scenes] if isinstance(scenes, str | Path) else list(scenes)
+    settings = Settings.from_options(**options)
+    return label_scenes([str(path) for path in paths], out, settings, progress)
+
+
+def label_scenes(
+    scenes: Sequence[str],
+    out: str | Path,
+    settings: Settings,
+    progress: Progress | None = None,
+    model: MaskModel | None = None,
+) -> Outputs:
+    """Label scenes with one class model.
+
+    Parameters
+    ----------
+    scenes : sequence of str
+    out : path
+    settings : Settings
+    progress : Progress, optional
+    model : MaskModel, optional
+        A model of the caller's own, instead of the one the settings name; for one worker.
+
+    Returns
+    -------
+    Outputs
+
+    Raises
+    ------
+    AlpsGeoError
+        See `alps_geo.errors`.
+    """
+    clock = Stopwatch(progress or NoProgress())
+    clock.stage("scenes")
+    opened = _open_scenes(scenes, settings, clock)
+    given = settings.classes.classes
+    classes = None if given is None else ClassModel.load(given)
+    stretch = (
+        measure_stretch(list(opened.values()))
+        if classes is None
+        else Stretch.from_dict(classes.source.stretch)
+    )
+    opened = {stem: scene.with_stretch(stretch) for stem, scene in opened.items()}
+    model = model or load_model(settings.model, settings.masks, clock)
+    if classes is not None:
+        classes.require_model(model.name, model.checksum)
+    manifest = _manifest(opened, settings, model, stretch)
+    folder = RunFolder(Path(out))
+    known = folder.start(manifest, overwrite=settings.run.overwrite)
+    runs = [_scene_run(folder, stem, scene, settings.tiles) for stem, scene in opened.items()]
+    run = _Run(folder.out, tuple(runs), manifest, clock)
+    if known and _is_finished(run, settings):
+        clock.message(f"{out} holds this very run, finished; nothing to do (--overwrite runs again)")
+        return run.outputs()
+    _label_tiles(run, opened, settings, model)
+    for scene_run in run.scenes:
+        scene_run.assemble(settings.outputs, clock)
+    classes = _find_classes(run, classes, settings.classes)
+    record = {
+        "software": describe_software(),
+        "settings": describe_settings(settings),
+        "model": manifest["model"],
+        "stretch": manifest["stretch"],
+        "scenes": [
+            describe_scene(part, scene.name, scene.fingerprint)
+            for part, scene in zip(run.scenes, opened.values(), strict=True)
+        ],
+    }
+    return _write_results(run, classes, record, keep_masks=settings.outputs.keep_masks)
+
+
+def classify(
+    out: str | Path,
+    *,
+    n_classes: int | None = None,
+    classes: str | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Outputs:
+    """Find new classes for a finished run from its stored features; no mask model runs.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the run.
+    n_classes : int, optional
+        Number of new classes.
+    classes : str, optional
+        A class model to apply instead.
+    seed : int
+    progress : Progress, optional
+
+    Returns
+    -------
+    Outputs
+
+    Raises
+    ------
+    AlpsGeoError
+        See `alps_geo.errors`; the results of the run are then as they were.
+    """
+    run, record = _open_run(Path(out), progress)
+    present = record["settings"]["classes"]
+    wanted = ClassSettings(n_classes or present["n_classes"], classes, seed)
+    model = None if classes is None else ClassModel.load(classes)
+    if model is not None:
+        model.require_model(run.manifest["model"]["name"], run.manifest["model"]["checksum"])
+        if model.source.stretch != run.manifest["stretch"]:
+            run.clock.warning(
+                "the class model was made with another stretch than this run: the same colours look"
+                " different to it; `alps-geo label SCENE --classes` uses the model's own"
+            )
+    found = _find_classes(run, model, wanted)
+    record["settings"]["classes"] = dataclasses.asdict(wanted)
+    return _write_results(run, found, record)
+
+
+def edit_classes(
+    out: str | Path,
+    *,
+    names: Mapping[int, str] | None = None,
+    colors: Mapping[int, str] | None = None,
+    merges: Iterable[Sequence[int]] = (),
+    progress: Progress | None = None,
+) -> Outputs:
+    """Name, colour and merge the classes of a finished run; the other ids stay.
+
+    Parameters
+    ----------
+    out : path
+        Folder of the run.
+    names, colors : mapping of class id to text, optional
+        Colours as `#rrggbb`.
+    merges : iterable of sequences of int
+        `[(4, 7)]` makes class 7 part of class 4; done first.
+    progress : Progress, optional
+
+    Returns
+    -------
+    Outputs
+
+    Raises
+    ------
+    SettingsError
+        If an id, a name or a colour cannot be.
+    """
+    run, record = _open_run(Path(out), progress)
+    model = ClassModel.load(run.outputs().classes)
+    model = model.merge(merges).rename(names or {}).recolor(colors or {})
+    return _write_results(run, model, record)
+
+
+def _open_scenes(
+    paths: Sequence[str], settings: Settings, progress: Progress
+) -> dict[str, Scene]:
+    """Open scenes by stems of their own, and pass on what they have to say."""
+    if not paths:
+        raise SettingsError("no scene is named; name one or more")
+    opened: dict[str, Scene] = {}
+    for path in paths:
+        scene = open_scene(path, settings.scene)
+        if any(scene.path == other.path for other in opened.values()):
+            raise SettingsError(f"{scene.name} is named twice; name every scene once")
+        stem, number = scene.stem, 2
+        while stem in opened:
+            stem, number = f"{scene.stem}_{number}", number + 1
+        opened[stem] = scene
+        for text in scene.messages:
+            progress.message(text)
+        for text in scene.warnings:
+            progress.warning(text)
+    return opened
+
+
+def _manifest(
+    scenes: Mapping[str, Scene], settings: Settings, model: MaskModel, stretch: Stretch
+) -> dict[str, Any]:
+    """Return all that the stored tiles depend on."""
+    chosen = describe_settings(settings)
+    return {
+        "model": {"name": model.name, "checksum": model.checksum},
+        "stretch": stretch.to_dict(),
+        "settings": {name: chosen[name] for name in ("scene", "tiles", "masks")},
+        "scenes": {
+            stem: {"fingerprint": scene.fingerprint, "grid": grid_to_json(scene.grid)}
+            for stem, scene in scenes.items()
+        },
+    }
+
+
+def _scene_run(folder: RunFolder, stem: str, scene: Scene, settings: TileSettings) -> SceneRun:
+    tiles = plan_tiles(scene.grid.height, scene.grid.width, settings)
+    return SceneRun(folder.scene_folder(stem), stem, scene.grid, tuple(tiles))
+
+
+def _is_finished(run: _Run, settings: Settings) -> bool:
+    """Return whether the run's results are there; raise if they were made with other settings."""
+    if not run.outputs().record.exists():
+        return False
+    there, now = read_record(run.outputs().record)["settings"], describe_settings(settings)
+    for part in ("classes", "outputs"):
+        for name, value in now[part].items():
+            if there[part][name] != value:
+                remedy = f"`alps-geo classify {run.out}`" if part == "classes" else "--overwrite"
+                raise RunError(
+                    f"{run.out} holds this run with {name.replace('_', '-')} {there[part][name]},"
+                    f" not {value}; use {remedy}, or another folder"
+                )
+    return all(path.exists() for path in (*run.outputs().labels, *run.outputs().packages))
+
+
+def _label_tiles(
+    run: _Run, scenes: Mapping[str, Scene], settings: Settings, model: MaskModel
+) -> None:
+    run.clock.stage("tiles")
+    jobs = [
+        Job(scene, tile, part.tile_path(tile), settings.model, settings.masks)
+        for part, scene in zip(run.scenes, scenes.values(), strict=True)
+        for tile in part.missing_tiles()
+    ]
+    total = sum(len(part.tiles) for part in run.scenes)
+    finished = total - len(jobs)
+    if finished:
+        run.clock.message(f"{finished} of {total} tiles were finished before")
+    run.clock.step(finished, total)
+
+    def count(_: str) -> None:
+        nonlocal finished
+        finished += 1
+        run.clock.step(finished, total)
+
+    run_jobs(jobs, model, settings.run.workers, count)
+
+
+def _find_classes(
+    run: _Run, given: ClassModel | None, settings: ClassSettings
+) -> ClassModel | None:
+    """Return the given class model, or one fitted to all segments; None where there are none."""
+    segments = [part.load_segments() for part in run.scenes]
+    if not any(len(part) for part in segments):
+        run.clock.warning("no segment was found: everything stays unlabelled")
+        return given
+    if given is not None:
+        return given
+    run.clock.stage("classes")
+    batches = [batch for part in segments for batch in _batches(part.features)]
+    model = ClassModel(settings, run.source(segments)).fit(batches, run.clock)
+    areas = np.zeros(settings.n_classes)
+    for part in segments:
+        found = _predict(model, part)
+        areas += np.bincount(found.class_id, part.area_px, minlength=settings.n_classes)
+    return model.order_by_area(areas)
+
+
+def _batches(features: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    return [features[start : start + BATCH] for start in range(0, len(features), BATCH)]
+
+
+def _predict(model: ClassModel | None, segments: Segments) -> Prediction:
+    """Return the classes of a scene's segments."""
+    if model is None or not len(segments):
+        return Prediction(np.zeros(0, np.uint16), np.zeros(0, np.float32))
+    parts = [model.predict(batch) for batch in _batches(segments.features)]
+    return Prediction(
+        np.concatenate([part.class_id for part in parts]),
+        np.concatenate([part.confidence for part in parts]),
+    )
+
+
+def _write_results(
+    run: _Run, model: ClassModel | None, record: dict[str, Any], *, keep_masks: bool | None = None
+) -> Outputs:
+    """Write everything but the run folder; the record comes last, so it tells of whole results."""
+    if keep_masks is None:
+        keep_masks = record["settings"]["outputs"]["keep_masks"]
+    outputs, clock = run.outputs(), run.clock
+    legend = model.legend_ if model is not None else Legend(record["settings"]["classes"]["n_classes"], ())
+    for part, labels, package in zip(run.scenes, outputs.labels, outputs.packages, strict=True):
+        segments = part.load_segments()
+        found = _predict(model, segments)
+        lookup = np.full(int(segments.segment_id.max(initial=0)) + 1, -1, np.int64)
+        lookup[segments.segment_id] = found.class_id
+        clock.stage("raster")
+        with part.label_map.open() as read:
+            write_labels(labels, read, lookup, part.grid, legend, clock)
+        clock.stage("package")
+        table = SegmentTable(
+            segments.segment_id,
+            found.class_id,
+            segments.area_px,
+            segments.predicted_iou,
+            segments.stability,
+            found.confidence,
+        )
+        masks = [part.load_masks()] if keep_masks else None
+        write_package(
+            package, [part.load_polygons()], table, legend, part.grid, masks=masks, progress=clock
+        )
+    if model is not None:
+        model.save(outputs.classes)
+    clock.stop()
+    record["classes"] = class_facts(legend.names, legend.colors)
+    record["warnings"] = [*record.get("warnings", []), *clock.warnings]
+    record["seconds"] = {**record.get("seconds", {}), **clock.seconds}
+    record["peak_memory_mb"] = round(max(record.get("peak_memory_mb", 0), peak_memory_mb()))
+    write_record(outputs.record, record)
+    return outputs
+
+
+def _open_run(out: Path, progress: Progress | None) -> tuple[_Run, dict[str, Any]]:
+    """Open a finished run."""
+    folder = RunFolder(out)
+    manifest = folder.read_manifest()
+    record = read_record(out / "run.json")
+    cut = TileSettings(**manifest["settings"]["tiles"])
+    scenes = []
+    for stem, facts in manifest["scenes"].items():
+        grid = grid_from_json(facts["grid"])
+        tiles = plan_tiles(grid.height, grid.width, cut)
+        scenes.append(SceneRun(folder.scene_folder(stem), stem, grid, tuple(tiles)))
+    return _Run(out, tuple(scenes), manifest, Stopwatch(progress or NoProgress())), record

@@ -1,0 +1,364 @@
+"""A scene to label: a raster's pixels in 8 bits and their validity, window by window.
+
+Raster file (`raster`) -> another pixel size (`resampling`) -> inside the polygons (`aoi`) ->
+8 bits (`radiometry`). A scene holds no open file: it travels to worker processes as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .aoi import Aoi, read_aoi
+from .errors import SceneError
+from .fingerprint import fingerprint
+from .grid import Grid, Window
+from .radiometry import Sample, Stretch
+from .raster import Raster, open_raster
+from .resampling import Axis, resample, source_window
+from .settings import SceneSettings
+
+#: A stretch looks at this many pixels of a scene; smaller scenes are read whole.
+SAMPLE_PX = 2**24
+#: It looks further until it has seen this many valid ones: an image in a corner still counts.
+SAMPLE_VALID_PX = 2**18
+#: It keeps this many values of each band, of all scenes together.
+SAMPLE_VALUES = 2**20
+#: Pixels read from a file at once where the window asked for needs more.
+CHUNK_PX = 2**23
+#: Resampling beyond these factors is a slip of the pen, such as degrees taken for metres.
+MAX_COARSER, MAX_FINER = 1000, 16
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A raster to label.
+
+    Attributes
+    ----------
+    raster : Raster
+        The file, with its own grid.
+    grid : Grid
+        The pixels to label: the raster's, or those of the chosen ground sampling distance.
+    aoi : Aoi or None
+        Pixels outside are invalid.
+    settings : SceneSettings
+    fingerprint : str
+        The same for the same content and settings, wherever the files lie and whenever they were
+        copied there.
+    stretch : Stretch or None
+        None until measured.
+    """
+
+    raster: Raster
+    grid: Grid
+    aoi: Aoi | None
+    settings: SceneSettings
+    fingerprint: str
+    stretch: Stretch | None = None
+
+    @property
+    def path(self) -> str:
+        """What GDAL opens."""
+        return self.raster.path
+
+    @property
+    def name(self) -> str:
+        """The path as messages show it: an address without password and query."""
+        return self.raster.name
+
+    @property
+    def stem(self) -> str:
+        """The file's name without folder and ending, fit for names of files."""
+        # A raster in an archive is scenes.zip!scene.tif, a folder of Windows ends in a backslash.
+        stem = PurePosixPath(re.split(r"[\\!]", self.name)[-1]).stem
+        return re.sub(r"[^\w.-]+", "_", stem).strip("._") or "scene"
+
+    @property
+    def bands(self) -> tuple[int, int, int]:
+        """Bands used as red, green and blue, counted from 1."""
+        return self.raster.bands
+
+    @property
+    def dtype(self) -> str:
+        """Type of the file's pixels."""
+        return self.raster.dtype
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What the user may want to know, such as the choice of bands."""
+        return self.raster.messages
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know, such as a missing CRS."""
+        return self.raster.warnings
+
+    def with_stretch(self, stretch: Stretch) -> Scene:
+        """Return the scene with the stretch that makes its pixels 8 bits.
+
+        Raises
+        ------
+        SceneError
+            If pixels of another type shall stay as they are.
+        """
+        _check_stretch(self.raster, stretch.kind)
+        return dataclasses.replace(self, stretch=stretch)
+
+    def read(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Read a window of the grid; the values of a pixel do not depend on the window.
+
+        Parameters
+        ----------
+        window : Window
+            Inside the grid.
+
+        Returns
+        -------
+        pixels : ndarray of uint8, shape (height, width, 3)
+            Red, green and blue; 0 where not valid.
+        valid : ndarray of bool, shape (height, width)
+
+        Raises
+        ------
+        ReadError
+            If the file is damaged there.
+        """
+        if self.stretch is None:
+            raise ValueError("a scene needs a stretch before it is read: with_stretch")
+        pixels, valid = self.read_values(window)
+        return self.stretch.apply(pixels, valid), valid
+
+    def read_values(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a window of the grid in the file's own numbers.
+
+        Returns
+        -------
+        pixels : ndarray, shape (3, height, width)
+        valid : ndarray of bool, shape (height, width)
+        """
+        axes = self._axes
+        if axes is None:
+            pixels, valid = self.raster.read(window)
+        else:
+            pixels, valid = self._read_resampled(window, axes)
+        if self.aoi is not None:
+            valid &= self.aoi.inside(window)
+        return pixels, valid
+
+    def valid(self, window: Window) -> NDArray[np.bool_]:
+        """Return which pixels of a window hold data, shape (height, width)."""
+        return self.read_values(window)[1]
+
+    def valid_share(self) -> float:
+        """Return the share of valid pixels: counted in a small scene, estimated in a large one."""
+        sample = _sample(self, "none", 1)
+        return sample.valid / sample.seen
+
+    def summary(self) -> dict[str, object]:
+        """Return what a person wants to know of a scene, without reading pixels."""
+        crs, raster = self.grid.crs, self.raster
+        masks = [f"alpha band {raster.alpha}"] if raster.alpha is not None else []
+        if raster.mask == "nodata":
+            values = sorted({f"{value:g}" for value in raster.nodata if value is not None})
+            masks.append(f"nodata {', '.join(values)}")
+        elif raster.mask == "dataset":
+            masks.append("mask in the file")
+        return {
+            "path": self.name,
+            "format": raster.driver,
+            "height": self.grid.height,
+            "width": self.grid.width,
+            "band_count": raster.count,
+            "bands": list(self.bands),
+            "dtype": self.dtype,
+            "crs": None if crs is None else crs.name,
+            "crs_code": None if crs is None else ":".join(crs.to_authority() or ()) or None,
+            "pixel_size_m": self.grid.pixel_size_m,
+            "transform": list(self.grid.transform)[:6],
+            "mask": " and ".join(masks) or "none",
+            "stretch": self.settings.stretch,
+            "aoi": None if self.aoi is None else self.aoi.path,
+            "gsd": self.settings.gsd,
+            "fingerprint": self.fingerprint,
+        }
+
+    @property
+    def _axes(self) -> tuple[Axis, Axis] | None:
+        """What turns the file's rows and columns into the grid's, None where they agree."""
+        source, grid = self.raster.grid, self.grid
+        if (source.height, source.width) == (grid.height, grid.width):
+            return None
+        return Axis(source.height, grid.height), Axis(source.width, grid.width)
+
+    def _read_resampled(
+        self, window: Window, axes: tuple[Axis, Axis]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        pixels = np.zeros((3, window.height, window.width))
+        valid = np.zeros((window.height, window.width), bool)
+        side = max(1, int(math.sqrt(CHUNK_PX) / max(axes[0].factor, axes[1].factor)))
+        for part in _cut(window, side, side):
+            values, known = self.raster.read(source_window(part, *axes))
+            rows, cols = part.shift(-window.row, -window.col).slices
+            pixels[:, rows, cols], valid[rows, cols] = resample(values, known, part, axes)
+        return pixels, valid
+
+
+def open_scene(path: str, settings: SceneSettings) -> Scene:
+    """Look at a raster file, and refuse what cannot be labelled.
+
+    Parameters
+    ----------
+    path : str
+        A local file, an address (https://...), or anything else that GDAL opens.
+    settings : SceneSettings
+
+    Returns
+    -------
+    Scene
+        Without a stretch.
+
+    Raises
+    ------
+    SceneError
+        In one line: the file, what is wrong with it, and what to do.
+    """
+    raster = open_raster(path, settings.bands)
+    _check_stretch(raster, settings.stretch)
+    grid = _resampled_grid(raster, settings.gsd)
+    aoi = None if settings.aoi is None else read_aoi(settings.aoi, grid, raster.name)
+    return Scene(raster, grid, aoi, settings, fingerprint(raster, grid, aoi))
+
+
+def measure_stretch(scenes: Sequence[Scene]) -> Stretch:
+    """Find the one stretch for all scenes of a run, over their valid pixels.
+
+    Small scenes are read whole, large ones in parts spread evenly; the minimum and maximum of
+    `minmax` always take the whole scene. Memory is bounded, and the result always the same.
+
+    Parameters
+    ----------
+    scenes : sequence of Scene
+        One or more, opened with the same settings.
+
+    Raises
+    ------
+    SceneError
+        If a scene has no valid pixels.
+    ReadError
+        If a file is damaged.
+    """
+    kind = scenes[0].settings.stretch
+    samples = []
+    for scene in scenes:
+        sample = _sample(scene, kind, max(1, SAMPLE_VALUES // len(scenes)))
+        if not sample.valid:
+            where = "" if scene.aoi is None else f" inside {scene.aoi.path}"
+            raise SceneError(
+                f"{scene.name}: has no valid pixels{where}; check its nodata value, its mask and"
+                " the area of interest"
+            )
+        samples.append(sample)
+    return Stretch.measure(kind, samples)
+
+
+def _check_stretch(raster: Raster, kind: str) -> None:
+    if kind == "none" and raster.dtype != "uint8":
+        raise SceneError(
+            f"{raster.name}: has {raster.dtype} pixels, which stretch none would leave as they"
+            " are, but labelling needs 8 bits; use --stretch percentile or minmax"
+        )
+
+
+def _resampled_grid(raster: Raster, gsd: float | None) -> Grid:
+    if gsd is None:
+        return raster.grid
+    present = raster.grid.pixel_size_m
+    if present is None:
+        raise SceneError(
+            f"{raster.name}: its pixel size in metres is not known, so that --gsd {gsd:g} means"
+            f" nothing; give it a CRS: gdal_edit.py -a_srs EPSG:... {raster.name}"
+        )
+    if not present / MAX_FINER <= gsd <= present * MAX_COARSER:
+        raise SceneError(
+            f"{raster.name}: --gsd {gsd:g} is too far from its pixel size of {present:g} m; use"
+            f" from {present / MAX_FINER:g} to {present * MAX_COARSER:g} metres"
+        )
+    return raster.grid.resample(gsd)
+
+
+def _sample(scene: Scene, kind: str, limit: int) -> Sample:
+    """Return valid values of a scene, about `limit` of each band."""
+    total = scene.grid.height * scene.grid.width
+    # A coarse pixel costs as many pixels of the file as it covers.
+    affordable = SAMPLE_PX * total // (scene.raster.grid.height * scene.raster.grid.width)
+    enough = total if kind == "minmax" else min(total, SAMPLE_PX, max(affordable, 2**16))
+    enough_valid = total if kind == "minmax" else min(SAMPLE_VALID_PX, enough // 4)
+    step = -(-enough // limit)
+    parts: list[list[NDArray[Any]]] = [[], [], []]
+    seen = known = 0
+    for window in _sample_windows(scene, whole=enough == total):
+        pixels, valid = scene.read_values(window)
+        seen, known = seen + valid.size, known + int(np.count_nonzero(valid))
+        for part, band, nodata in zip(parts, pixels, scene.raster.nodata, strict=True):
+            values = _known_values(band, valid, nodata)
+            extremes = [values.min(), values.max()] if kind == "minmax" and len(values) else []
+            part.append(np.array(extremes) if kind == "minmax" else values[::step].copy())
+        if seen >= enough and known >= enough_valid:
+            break
+    red, green, blue = (np.concatenate(part) for part in parts)
+    return Sample((red, green, blue), known, seen)
+
+
+def _known_values(
+    band: NDArray[Any], valid: NDArray[np.bool_], nodata: float | None
+) -> NDArray[Any]:
+    """Return a band's values, shape (n,), without its nodata where the other bands have data."""
+    values = band[valid]
+    if nodata is None or math.isnan(nodata):
+        return values
+    with np.errstate(over="ignore"):  # a nodata value may be out of the band's range
+        kept: NDArray[Any] = values[values != nodata]
+    return kept
+
+
+def _sample_windows(scene: Scene, *, whole: bool) -> Iterator[Window]:
+    """Yield windows that cover the grid, along the file's blocks, spread evenly unless `whole`."""
+    grid = scene.grid
+    height, width = (256, 256) if scene._axes else scene.raster.block
+    height, width = min(height, grid.height), min(width, grid.width)
+    # Small blocks are read some at a time, those of millions of pixels a part at a time.
+    width *= -(-min(256, grid.width) // width)
+    height *= -(-min(2**16 // width, grid.height) // height) or 1
+    width = min(width, 2**20)
+    height = min(height, max(1, 2**20 // width))
+    down, across = -(-grid.height // height), -(-grid.width // width)
+    count = down * across
+    # Steps of the golden ratio spread any number of first windows evenly over the scene.
+    stride = 1 if whole else _coprime(round(count * 0.6180339887), count)
+    for index in range(count):
+        row, col = divmod(index * stride % count, across)
+        row, col = row * height, col * width
+        yield Window(row, col, min(height, grid.height - row), min(width, grid.width - col))
+
+
+def _coprime(number: int, count: int) -> int:
+    """Return the first number from `number` on that shares no divisor with `count`."""
+    while math.gcd(number, count) != 1:
+        number += 1
+    return number
+
+
+def _cut(window: Window, height: int, width: int) -> Iterator[Window]:
+    for row in range(window.row, window.row_stop, height):
+        for col in range(window.col, window.col_stop, width):
+            stop = min(row + height, window.row_stop), min(col + width, window.col_stop)
+            yield Window(row, col, stop[0] - row, stop[1] - col)

@@ -1,0 +1,170 @@
+"""Make SAM weights to measure with: a seeded random encoder, a decoder fitted for a few steps.
+
+With random weights hardly a mask passes the default thresholds. So the decoder learns for a
+minute to outline regions of one image, and two of its scales are then set such that about half of
+the candidates pass the predicted IoU and a few per cent the stability, as with Meta's weights.
+
+    python benchmarks/sam_weights.py seeded.pth --image scene.tif
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from segment_anything import SamPredictor, sam_model_registry
+from segment_anything.modeling import Sam
+from segment_anything.utils.amg import build_point_grid, calculate_stability_score
+from skimage.segmentation import felzenszwalb
+from skimage.transform import resize
+from torch.nn import functional
+
+Pixels = NDArray[np.uint8]
+#: Scales of the regions that the three masks of a prompt learn.
+SCALES = (30, 150, 600)
+
+
+def read_image(path: str | None, side: int = 1024, row: int = 0, col: int = 0) -> Pixels:
+    """Return a square crop of a raster, or a drawn image where there is none."""
+    if path is None:
+        return draw_image(side)
+    import rasterio
+
+    with warnings.catch_warnings(), rasterio.open(path) as file:
+        warnings.simplefilter("ignore")
+        window = rasterio.windows.Window(col, row, side, side)
+        return np.ascontiguousarray(file.read((1, 2, 3), window=window).transpose(1, 2, 0))
+
+
+def draw_image(side: int, seed: int = 0) -> Pixels:
+    """Draw overlapping textured rectangles and discs."""
+    rng = np.random.default_rng(seed)
+    image = np.full((side, side, 3), 90.0)
+    rows, cols = np.mgrid[:side, :side]
+    for _ in range(150):
+        row, col = rng.integers(0, side, 2)
+        height, width = rng.integers(side // 40, side // 5, 2)
+        inside = (abs(rows - row) < height) & (abs(cols - col) < width)
+        if rng.random() < 0.5:
+            inside &= ((rows - row) / height) ** 2 + ((cols - col) / width) ** 2 < 1
+        image[inside] = rng.integers(20, 235, 3)
+    return np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+
+
+def seeded_sam(seed: int = 0) -> Sam:
+    """Return vit_b with seeded random weights."""
+    torch.manual_seed(seed)
+    sam: Sam = sam_model_registry["vit_b"]()
+    return sam
+
+
+def region_maps(image: Pixels) -> list[NDArray[np.int64]]:
+    """Return label images of 256 x 256 at three scales: what the decoder learns to outline."""
+    small = resize(image, (256, 256), anti_aliasing=True)
+    return [felzenszwalb(small, scale=scale, sigma=0.8, min_size=20) for scale in SCALES]
+
+
+def fit_decoder(sam: Sam, image: Pixels, *, steps: int = 40, batch: int = 8, seed: int = 0) -> None:
+    """Teach the decoder to outline the regions of an image around points."""
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+    features = predictor.features.clone()
+    maps = [torch.from_numpy(regions) for regions in region_maps(image)]
+    rng = np.random.default_rng(seed)
+    learned = [value.requires_grad_() for value in sam.mask_decoder.parameters()]
+    optimizer = torch.optim.AdamW(learned, lr=5e-4)
+    pe = sam.prompt_encoder.get_dense_pe().detach()
+    for _ in range(steps):
+        points = torch.from_numpy(rng.integers(0, 256, (batch, 2)))
+        targets = torch.stack(
+            [regions == regions[points[:, 1], points[:, 0]][:, None, None] for regions in maps], 1
+        ).float()
+        with torch.no_grad():
+            labels = torch.ones(batch, 1, dtype=torch.int)
+            coords = (points[:, None, :] * 4 + 2).float()
+            sparse, dense = sam.prompt_encoder(points=(coords, labels), boxes=None, masks=None)
+        logits, iou = sam.mask_decoder(
+            image_embeddings=features,
+            image_pe=pe,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+        )
+        # Regions are small: weigh inside and outside alike, or nothing is ever found.
+        share = targets.mean((2, 3), keepdim=True).clamp(0.002, 0.998)
+        weight = targets / share + (1 - targets) / (1 - share)
+        loss = functional.binary_cross_entropy_with_logits(logits, targets, weight)
+        quality = ((logits > 0) & (targets > 0)).sum((2, 3)) / (
+            (logits > 0) | (targets > 0)
+        ).sum((2, 3)).clamp(min=1)
+        loss = loss + functional.mse_loss(iou, quality)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for value in learned:
+        value.requires_grad_(False)
+
+
+@torch.no_grad()
+def set_scales(
+    sam: Sam, image: Pixels, *, confident: float = 0.54, stable: float = 0.15
+) -> None:
+    """Scale the decoder's outputs so that set shares of the candidates pass SAM's thresholds."""
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+    points = torch.from_numpy(build_point_grid(8) * 1024)[:, None, :]
+    ones = torch.ones(len(points), 1, dtype=torch.int)
+    logits, scores = [], []
+    for start in range(0, len(points), 4):
+        part = slice(start, start + 4)
+        _, iou, low = predictor.predict_torch(points[part], ones[part], return_logits=True)
+        logits.append(low.flatten(0, 1))
+        scores.append(iou.flatten())
+    values, iou = torch.cat(logits), torch.cat(scores)
+    head = sam.mask_decoder.iou_prediction_head.layers[-1]
+    spread = 0.04 / iou.std()
+    head.weight.mul_(spread)
+    head.bias.mul_(spread).add_(0.88 - spread * iou.quantile(1 - confident))
+    factor = _sharpness(values, stable)
+    for mlp in sam.mask_decoder.output_hypernetworks_mlps:
+        mlp.layers[-1].weight.mul_(factor)
+        mlp.layers[-1].bias.mul_(factor)
+
+
+def _sharpness(logits: torch.Tensor, stable: float) -> float:
+    """Return the factor on the logits at which a share of the masks reaches stability 0.95."""
+    factor = 1.0
+    for _ in range(60):
+        score = calculate_stability_score(logits * factor, 0.0, 1.0)
+        if (score >= 0.95).float().mean() >= stable:
+            break
+        factor *= 1.2
+    return factor
+
+
+def make_weights(image: Pixels, *, steps: int = 40, seed: int = 0) -> Sam:
+    """Return seeded vit_b weights whose masks of an image vary and pass SAM's thresholds."""
+    sam = seeded_sam(seed)
+    fit_decoder(sam, image, steps=steps, seed=seed)
+    set_scales(sam, image)
+    return sam.eval()
+
+
+def main() -> None:
+    """Write a checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--image", help="a raster of 1024 x 1024 pixels or more, bands 1 to 3")
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    sam = make_weights(read_image(options.image), steps=options.steps, seed=options.seed)
+    torch.save(sam.state_dict(), options.checkpoint)
+
+
+if __name__ == "__main__":
+    main()

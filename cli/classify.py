@@ -1,0 +1,44 @@
+"""`alps-geo classify`: other classes for a finished run, from its stored features."""
+
+from __future__ import annotations
+
+import click
+
+from .options import (
+    SectionCommand,
+    check_classes_or_number,
+    chosen,
+    make_settings,
+    progress_option,
+    settings_options,
+)
+from .progress import reporting
+from .summary import result_paths, show_outputs
+
+
+@click.command(
+    cls=SectionCommand,
+    examples=("alps-geo classify out -k 8", "alps-geo classify out --classes other/out"),
+)
+@click.argument("out", type=click.Path(), metavar="OUT")
+@settings_options("classes")
+@progress_option
+@click.pass_context
+def classify(
+    ctx: click.Context, out: str, n_classes: int, classes: str | None, seed: int, progress_mode: str
+) -> None:
+    """Find new classes for a finished run, or apply a saved class model.
+
+    OUT is the folder of a run of `alps-geo label`. No mask model runs: segments keep their shapes
+    and numbers, and classes, styles and tables are written anew.
+    """
+    check_classes_or_number(ctx)
+    with reporting(ctx, progress_mode) as reporter:
+        make_settings({"n_classes": n_classes, "seed": seed})
+        from alps_geo.pipeline import classify as classify_run
+
+        number = None if classes is not None and not chosen(ctx, "n_classes") else n_classes
+        outputs = classify_run(out, n_classes=number, classes=classes, seed=seed, progress=reporter)
+        reporter.result(**result_paths(outputs))
+    if reporter.for_people:
+        show_outputs(outputs, reporter.warnings)

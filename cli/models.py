@@ -1,0 +1,5 @@
+"""tmp"""
+
+import click
+
+models = click.Command("models")

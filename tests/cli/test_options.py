@@ -1,0 +1,87 @@
+"""Options come from the settings: each there is, with its default and help."""
+
+import dataclasses
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from alps_geo.cli.label import label
+from alps_geo.cli.main import cli
+from alps_geo.cli.options import SECTIONS, make_settings
+from alps_geo.settings import Settings, all_settings, option_name
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, list(arguments), prog_name="alps-geo")
+
+
+def label_options():
+    return {item.name: item for item in label.params if isinstance(item, click.Option)}
+
+
+@pytest.mark.parametrize(
+    ("part", "item"), all_settings(), ids=lambda field: getattr(field, "name", None)
+)
+def test_every_setting_is_an_option_of_label(part, item):
+    option = label_options()[option_name(item)]
+    assert option.help == item.metadata["help"]
+    assert option.section == part.name
+
+
+def test_the_options_defaults_make_the_default_settings():
+    names = {option_name(item) for _, item in all_settings()}
+    ctx = label.make_context("label", ["scene.tif", "-o", "out"])
+    options = {name: value for name, value in ctx.params.items() if name in names}
+    assert make_settings(options) == Settings()
+
+
+def test_every_part_of_the_settings_has_a_section():
+    assert set(SECTIONS) == {part.name for part in dataclasses.fields(Settings)}
+
+
+def test_the_help_of_label_has_its_sections_in_the_order_of_a_run():
+    text = run("label", "--help").output
+    places = [text.index(f"\n{title}:\n") for title in ("Options", *SECTIONS.values())]
+    assert places == sorted(places)
+
+
+def test_the_texts_of_all_sections_begin_in_one_column():
+    lines = run("label", "--help").output.splitlines()
+    starts = [
+        next(line.index(word) for line in lines if word in line)
+        for word in ("Output folder.", "Where SAM runs.", "Processes that work", "Side of the")
+    ]
+    assert starts[0] != -1
+    assert len({*starts[:1], *starts[2:]}) == 1
+
+
+def test_bands_are_numbers_with_commas():
+    ctx = label.make_context("label", ["scene.tif", "-o", "out", "--bands", "3,2,1"])
+    assert ctx.params["bands"] == (3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bands", "red"], "'red' is not a list of band numbers such as 3,2,1"),
+        (["--bands", "1,2"], "bands must name one or three bands, not 2"),
+        (["--overlap", "3"], "overlap must be an even number from 0 to half the tile size (512)"),
+        (["-k", "1"], "n-classes must be from 2 to 65535, not 1"),
+        (["--stretch", "log"], "'log' is not one of 'percentile', 'minmax', 'none'"),
+        (["-k", "3", "--classes", "x"], "-k and --classes exclude each other"),
+        (["--no-such-option"], "--no-such-option"),
+    ],
+)
+def test_a_value_that_cannot_work_is_a_usage_error(arguments, message, tmp_path):
+    out = tmp_path / "out"
+    result = run("label", "scene.tif", "-o", str(out), *arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert not out.exists()
+
+
+def test_a_scene_and_an_output_folder_are_needed():
+    assert "Missing argument" in run("label", "-o", "out").output
+    assert "Missing option" in run("label", "scene.tif").output

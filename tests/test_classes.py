@@ -1,0 +1,578 @@
+"""Classes are found, kept, named and applied the same way every time."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.metrics import adjusted_rand_score
+
+from alps_geo import classfile
+from alps_geo.classes import ClassModel
+from alps_geo.clustering import BLOCK, nearest, reblock, sketch, update_exactly, update_online
+from alps_geo.errors import ModelError, OutputError, SettingsError
+from alps_geo.legend import Legend
+from alps_geo.palette import PALETTE
+from alps_geo.progress import RecordedProgress
+from alps_geo.settings import ClassSettings
+from alps_geo.source import FeatureSource
+
+STRETCH = {"kind": "percentile", "low": [0.1, 2.0, 3.0], "high": [200.0, 210.5, 1 / 3]}
+
+
+def make_source(columns: int = 6, weights: list[float] | None = None) -> FeatureSource:
+    names = tuple(f"feature_{number}" for number in range(columns))
+    return FeatureSource(
+        "builtin", "0123abcd" * 8, names, np.array(weights or [1.0] * columns, np.float32), STRETCH
+    )
+
+
+def make_blobs(
+    rows: int, columns: int = 6, blobs: int = 5, noise: float = 0.1, seed: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, blobs, rows)
+    centers = rng.normal(size=(blobs, columns))
+    values = centers[truth] + noise * rng.normal(size=(rows, columns))
+    return values.astype(np.float32), truth
+
+
+def cut(values: NDArray[np.float32], places: list[int]) -> list[NDArray[np.float32]]:
+    return np.split(values, sorted(place % (len(values) + 1) for place in places))
+
+
+@pytest.fixture(scope="module")
+def blobs() -> NDArray[np.float32]:
+    return make_blobs(3000)[0]
+
+
+@pytest.fixture(scope="module")
+def model(blobs: NDArray[np.float32]) -> ClassModel:
+    return ClassModel(ClassSettings(n_classes=5), make_source()).fit([blobs])
+
+
+# Fitting
+
+
+def test_blobs_become_classes() -> None:
+    values, truth = make_blobs(4000, blobs=6)
+    model = ClassModel(ClassSettings(n_classes=6), make_source()).fit([values])
+    assert adjusted_rand_score(truth, model.predict(values).class_id) > 0.99
+    assert model.settled_
+
+
+def test_more_rows_than_the_sample_are_clustered_as_well_as_by_full_k_means() -> None:
+    values, _ = make_blobs(30000, columns=8, blobs=25, noise=0.5)
+    values = values[np.argsort(values[:, 0])]  # the worst order for online k-means
+    model = ClassModel(ClassSettings(n_classes=12), make_source(8)).fit(cut(values, [9, 20000]))
+    rows = (values - values.mean(axis=0, dtype=float)) / values.std(axis=0, dtype=float)
+    full = KMeans(12, n_init=3, random_state=1).fit(rows)
+    assert model.inertia_ <= 1.02 * full.inertia_
+    ours = ((rows - model.centers_[nearest(rows, model.centers_)]) ** 2).sum()
+    assert model.inertia_ == pytest.approx(ours, rel=1e-3)
+
+
+@settings(max_examples=10, deadline=None)
+@given(places=st.lists(st.integers(0, 10**6), max_size=8))
+def test_where_batches_are_cut_makes_no_difference(places: list[int]) -> None:
+    values, _ = make_blobs(2 * BLOCK + 500, columns=3)
+    whole = ClassModel(ClassSettings(n_classes=4), make_source(3)).fit([values])
+    parts = ClassModel(ClassSettings(n_classes=4), make_source(3)).fit(cut(values, places))
+    assert whole.centers_.tobytes() == parts.centers_.tobytes()
+    assert whole.mean_.tobytes() == parts.mean_.tobytes()
+    assert (whole.counts_ == parts.counts_).all()
+
+
+def test_the_seed_decides_and_nothing_else(blobs: NDArray[np.float32]) -> None:
+    def fit(seed: int) -> ClassModel:
+        return ClassModel(ClassSettings(n_classes=9, seed=seed), make_source()).fit([blobs])
+
+    assert fit(3).centers_.tobytes() == fit(3).centers_.tobytes()
+    assert fit(3).centers_.tobytes() != fit(4).centers_.tobytes()
+
+
+def test_features_are_standardised_and_weighted() -> None:
+    values, truth = make_blobs(2000, columns=2, blobs=3)
+    noise = np.random.default_rng(5).normal(size=(2000, 1))
+    values = np.hstack([values[:, :1] * 1e6 + 1e7, values[:, 1:], noise]).astype(np.float32)
+    source = make_source(3, [1.0, 1.0, 0.0])
+    model = ClassModel(ClassSettings(n_classes=3), source).fit([values])
+    assert adjusted_rand_score(truth, model.predict(values).class_id) > 0.99
+    assert model.mean_[:2] == pytest.approx(values[:, :2].mean(axis=0, dtype=float))
+    assert model.scale_[:2] == pytest.approx(values[:, :2].std(axis=0, dtype=float))
+    assert (model.centers_[:, 2] == 0).all()
+
+
+def test_a_constant_feature_does_no_harm(blobs: NDArray[np.float32]) -> None:
+    values = np.hstack([blobs, np.full((len(blobs), 1), 1000.1, np.float32)])
+    model = ClassModel(ClassSettings(n_classes=5), make_source(7)).fit([values])
+    assert model.scale_[6] == 1
+    assert np.isfinite(model.predict(values).confidence).all()
+
+
+def test_fitting_tells_of_every_pass(blobs: NDArray[np.float32]) -> None:
+    progress = RecordedProgress()
+    model = ClassModel(ClassSettings(n_classes=5), make_source()).fit([blobs], progress)
+    assert len(progress.steps) == model.n_passes_ + 1
+    assert progress.steps[-1][1] == progress.steps[-1][2]
+
+
+def test_an_iterator_is_refused_because_it_can_be_read_once(blobs: NDArray[np.float32]) -> None:
+    with pytest.raises(TypeError, match="pass a list"):
+        ClassModel(ClassSettings(), make_source()).fit(iter([blobs]))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.eye(9, 6, dtype=np.float32).cumsum(axis=0)[:9], "k is 16 but only 6 of the 9 segments"),
+        (np.arange(54, dtype=np.float32).reshape(9, 6), "only 9 segments were found; use -k 9 or"),
+        (np.ones((40, 6), np.float32), "only 1 of the 40 segments found differ; label a larger"),
+        (np.ones((1, 6), np.float32), "only 1 segment was found; label a larger area"),
+        (np.ones((0, 6), np.float32), "only 0 segments were found; label a larger area"),
+    ],
+)
+def test_more_classes_than_different_segments_are_refused(
+    values: NDArray[np.float32], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        ClassModel(ClassSettings(), make_source()).fit([values])
+
+
+def test_as_many_classes_as_segments_put_each_in_its_own() -> None:
+    values = np.random.default_rng(2).normal(size=(9, 6)).astype(np.float32)
+    model = ClassModel(ClassSettings(n_classes=9), make_source()).fit([values])
+    found = model.predict(values)
+    assert sorted(found.class_id) == list(range(9))
+    assert (found.confidence > 0.999).all()
+
+
+def test_rare_segments_among_very_many_equal_ones_are_found() -> None:
+    values = np.zeros((30000, 2), np.float32)
+    values[[5, 15000, 29999]] = [[1, 0], [0, 1], [5, 5]]
+    model = ClassModel(ClassSettings(n_classes=4), make_source(2)).fit([values])
+    assert sorted(model.counts_) == [1, 1, 1, 29997]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.full((3, 6), np.nan), "feature 'feature_0' of segment row 20 is nan, not a finite"),
+        (np.ones((3, 5)), r"must have shape \(segments, 6\) as in the class model, not \(3, 5\)"),
+        (np.ones(6), r"not \(6,\)"),
+    ],
+)
+def test_features_that_cannot_be_are_refused(values: NDArray[np.float32], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        ClassModel(ClassSettings(), make_source()).fit([np.ones((20, 6), np.float32), values])
+
+
+def test_weights_must_fit_the_names() -> None:
+    with pytest.raises(ModelError, match="each of its 2 features a finite weight of 0 or more"):
+        make_source(2, [1.0, -1.0])
+
+
+# Clustering, piece by piece
+
+
+def test_the_online_step_is_that_of_mini_batch_k_means() -> None:
+    values = make_blobs(2000)[0].astype(np.float64)
+    start = values[:7]
+    theirs = MiniBatchKMeans(7, init=start, n_init=1, reassignment_ratio=0, batch_size=500)
+    centers, counts = start, np.zeros(7, np.int64)
+    for block in np.split(values, 4):
+        theirs.partial_fit(block)
+        centers, counts = update_online(centers, counts, block)
+    np.testing.assert_allclose(centers, theirs.cluster_centers_, rtol=1e-9, atol=1e-12)
+    assert counts.sum() == 2000
+
+
+def test_a_centre_without_rows_moves_to_the_farthest_row() -> None:
+    rows = np.array([[0.0], [1.0], [10.0]])
+    moved, counts, _ = update_exactly([rows], np.array([[0.5], [99.0]]), rows)
+    assert counts.tolist() == [3, 0]
+    assert moved[1] == 10
+
+
+@given(places=st.lists(st.integers(0, 10**6), max_size=6), rows=st.integers(0, 3 * BLOCK))
+@settings(max_examples=25, deadline=None)
+def test_blocks_hold_the_rows_in_order(places: list[int], rows: int) -> None:
+    values = np.arange(rows, dtype=np.float32)[:, None]
+    blocks = list(reblock(cut(values, places)))
+    assert [len(block) for block in blocks[:-1]] == [BLOCK] * (len(blocks) - 1)
+    assert np.array_equal(np.concatenate([values[:0], *blocks]), values)
+
+
+def test_a_sketch_measures_exactly_and_draws_fairly() -> None:
+    values = (np.arange(20000, dtype=np.float32) + 1e5)[:, None]
+    drawn = sketch(cut(values, [7, 12000]), size=2000, n_distinct=5, seed=0)
+    assert drawn is not None
+    assert drawn.mean[0] == pytest.approx(values.mean(dtype=float), rel=1e-12)
+    assert drawn.std[0] == pytest.approx(values.std(dtype=float), rel=1e-12)
+    assert len(np.unique(drawn.sample)) == 2000
+    counts = np.histogram(drawn.sample, bins=5)[0]
+    assert np.abs(counts - 400).max() < 80
+
+
+# Predicting
+
+
+@settings(max_examples=20, deadline=None)
+@given(places=st.lists(st.integers(0, 400), max_size=12), merged=st.booleans())
+def test_what_a_segment_gets_does_not_depend_on_its_company(
+    model: ClassModel, blobs: NDArray[np.float32], places: list[int], merged: bool
+) -> None:
+    model = model.merge([(0, 1)]) if merged else model
+    values = blobs[:400]
+    whole = model.predict(values)
+    for parts in (cut(values, places), list(values[:, None])):
+        found = [model.predict(part) for part in parts]
+        assert np.array_equal(np.concatenate([part.class_id for part in found]), whole.class_id)
+        confidence = np.concatenate([part.confidence for part in found])
+        assert confidence.tobytes() == whole.confidence.tobytes()
+
+
+@given(
+    data=st.data(),
+    centers=st.integers(1, 6),
+    columns=st.integers(1, 4),
+    rows=st.integers(1, 30),
+)
+@settings(max_examples=50, deadline=None)
+def test_the_nearest_centre_is_the_first_of_the_nearest(
+    data: st.DataObject, centers: int, columns: int, rows: int
+) -> None:
+    # Small whole numbers: many exact ties, and distances without rounding.
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    points = rng.integers(-2, 3, (rows, columns)).astype(float)
+    places = rng.integers(-2, 3, (centers, columns)).astype(float)
+    table = ((points[:, None] - places[None]) ** 2).sum(axis=2)
+    assert np.array_equal(nearest(points, places), table.argmin(axis=1))
+    groups = np.arange(centers) % 2
+    if centers > 1:
+        barred = rng.integers(0, 2, rows)
+        table[groups[None] == barred[:, None]] = np.inf
+        assert np.array_equal(nearest(points, places, groups, barred), table.argmin(axis=1))
+
+
+def test_confidence_is_the_margin_between_the_two_nearest_classes() -> None:
+    values = np.array([[0.0], [0.0], [4.0], [4.0]], np.float32)
+    model = ClassModel(ClassSettings(n_classes=2), make_source(1)).fit([values])
+    found = model.predict(np.array([[0.0], [1.0], [2.0], [3.0], [-4.0]], np.float32))
+    assert found.confidence.tolist() == pytest.approx([1, 2 / 3, 0, 2 / 3, 1 / 2])
+    assert found.confidence.dtype == np.float32
+    assert found.class_id.dtype == np.uint16
+
+
+def test_a_merged_centre_is_no_rival() -> None:
+    values = np.array([[0.0], [1.0], [10.0]], np.float32)
+    model = ClassModel(ClassSettings(n_classes=3), make_source(1)).fit([values])
+    low, high = model.predict(values[:2]).class_id.tolist()
+    halfway = np.array([[0.5]], np.float32)
+    assert model.predict(halfway).confidence[0] == pytest.approx(0, abs=1e-6)
+    assert model.merge([(low, high)]).predict(halfway).confidence[0] > 0.9
+
+
+def test_one_class_alone_is_certain(model: ClassModel, blobs: NDArray[np.float32]) -> None:
+    found = model.merge([(4, 0, 1, 2, 3)]).predict(blobs)
+    assert set(found.class_id) == {4}
+    assert set(found.confidence) == {1}
+
+
+def test_no_segments_get_no_classes(model: ClassModel) -> None:
+    assert len(model.predict(np.zeros((0, 6), np.float32)).class_id) == 0
+
+
+def test_a_model_that_has_not_learned_cannot_predict(blobs: NDArray[np.float32]) -> None:
+    model = ClassModel(ClassSettings(n_classes=5), make_source()).partial_fit(blobs[:20])
+    with pytest.raises(ModelError, match=r"partial_fit with 50 segments or more \(so far 20\)"):
+        model.predict(blobs)
+
+
+# Learning as segments come
+
+
+def test_online_learning_finds_the_same_blobs() -> None:
+    values, truth = make_blobs(4000)
+    model = ClassModel(ClassSettings(n_classes=5), make_source())
+    for batch in np.array_split(values, 300):  # the first ones hold fewer rows than needed
+        model.partial_fit(batch)
+    assert model.n_samples_ == model.counts_.sum() == 4000
+    assert adjusted_rand_score(truth, model.predict(values).class_id) > 0.99
+
+
+def test_learning_goes_on_from_a_file_as_if_it_had_never_stopped(
+    tmp_path: Path, blobs: NDArray[np.float32]
+) -> None:
+    model = ClassModel(ClassSettings(n_classes=5), make_source()).fit([blobs[:1000]])
+    model.save(tmp_path / "half.safetensors")
+    loaded = ClassModel.load(tmp_path / "half.safetensors").partial_fit(blobs[1000:])
+    assert loaded.centers_.tobytes() == model.partial_fit(blobs[1000:]).centers_.tobytes()
+
+
+def test_learning_leaves_a_renamed_copy_as_it_was(blobs: NDArray[np.float32]) -> None:
+    model = ClassModel(ClassSettings(n_classes=5), make_source()).fit([blobs])
+    copy, before = model.rename({0: "road"}), model.centers_.copy()
+    model.partial_fit(blobs[:100])
+    assert (copy.centers_ == before).all()
+    assert (model.centers_ != before).any()
+
+
+# Ids, names, colours
+
+
+def test_the_largest_class_gets_id_zero(model: ClassModel, blobs: NDArray[np.float32]) -> None:
+    areas = [3.0, 9.0, 1.0, 9.0, 5.0]
+    ordered = model.order_by_area(areas)
+    old, new = model.predict(blobs).class_id, ordered.predict(blobs).class_id
+    assert {(int(a), int(b)) for a, b in zip(old, new, strict=True)} == {
+        (1, 0), (3, 1), (4, 2), (0, 3), (2, 4)
+    }  # fmt: skip
+
+
+def test_a_chosen_name_goes_with_its_class_when_ids_change(model: ClassModel) -> None:
+    ordered = model.rename({2: "lake"}).recolor({2: "#0000FF"}).order_by_area([0, 0, 7])
+    assert ordered.names[0] == "lake"
+    assert ordered.colors[0] == "#0000ff"
+    assert ordered.names[1] == "class_01"
+
+
+def test_default_names_sort_like_ids() -> None:
+    assert Legend(5, (0, 3)).names == {0: "class_00", 3: "class_03"}
+    assert Legend(101, (7,)).names == {7: "class_007"}
+    assert Legend(5, (0, 3)).colors == {0: PALETTE[0], 3: PALETTE[3]}
+
+
+def test_merging_keeps_the_other_ids(model: ClassModel, blobs: NDArray[np.float32]) -> None:
+    merged = model.rename({3: "lawn"}).merge([(1, 3)])
+    assert merged.class_ids == (0, 1, 2, 4)
+    assert list(merged.names.values()) == ["class_00", "class_01", "class_02", "class_04"]
+    expected = model.predict(blobs).class_id
+    expected[expected == 3] = 1
+    assert np.array_equal(merged.predict(blobs).class_id, expected)
+    assert merged.merge([(4, 2)]).class_ids == (0, 1, 4)
+    assert merged.rename({0: "lawn"}).names[0] == "lawn"
+
+
+@pytest.mark.parametrize("name", ["\"quoted\" 'name'", "Wiese/Äcker", "森林", "🌳🏽‍🌾", "a" * 100])
+def test_names_may_hold_anything_that_prints(model: ClassModel, tmp_path: Path, name: str) -> None:
+    model.rename({1: f" {name} " if len(name) < 98 else name}).save(tmp_path / "m.safetensors")
+    assert ClassModel.load(tmp_path / "m.safetensors").names[1] == name
+
+
+def test_names_can_be_swapped_at_once(model: ClassModel) -> None:
+    named = model.rename({0: "a", 1: "b"}).rename({0: "b", 1: "a"})
+    assert (named.names[0], named.names[1]) == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({9: "road"}, "there is no class 9; the ids are 0-2, 4"),
+        ({3: "road"}, "there is no class 3"),
+        ({0: "  "}, "the name of class 0 is empty"),
+        ({0: "x" * 101}, "the name of class 0 has 101 characters; use 100 or fewer"),
+        ({0: "a\nb"}, r"class 0 holds the control character '\\n'"),
+        ({0: "a\udc80"}, r"class 0 holds the control character"),
+        ({0: "road", 1: "road"}, "classes 0 and 1 cannot both be called 'road'; merge them"),
+        ({0: "class_01"}, "classes 0 and 1 cannot both be called 'class_01'"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(
+    model: ClassModel, names: dict[int, str], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message) as caught:
+        model.merge([(1, 3)]).rename(names)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("color", ["red", "#12345", "#12345g", "", "#1234567"])
+def test_colours_that_cannot_be_are_refused(model: ClassModel, color: str) -> None:
+    with pytest.raises(SettingsError, match="of class 2 must be #rrggbb, such as #e8d48c"):
+        model.recolor({2: color})
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([(1, 8)], "there is no class 8; the ids are 0-4"),
+        ([(1, 2), (2, 3)], "there is no class 2; the ids are 0-1, 3-4"),
+        ([(1, 1)], "two or more different ids, not 1,1"),
+        ([(1,)], "two or more different ids, not 1"),
+    ],
+)
+def test_merges_that_cannot_be_are_refused(
+    model: ClassModel, groups: list[tuple[int, ...]], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        model.merge(groups)
+
+
+def test_classes_of_another_mask_model_are_refused(model: ClassModel) -> None:
+    model.require_model("builtin", "0123abcd" * 8)
+    with pytest.raises(ModelError, match="made with mask model 'builtin', not 'sam-vit-b'; use"):
+        model.require_model("sam-vit-b", "0123abcd" * 8)
+    with pytest.raises(
+        ModelError, match=r"another version of mask model 'builtin'.*0123abcd0123, "
+    ):
+        model.require_model("builtin", "f" * 64)
+
+
+# The file
+
+
+def test_a_file_gives_back_every_bit(
+    model: ClassModel, blobs: NDArray[np.float32], tmp_path: Path
+) -> None:
+    edited = model.order_by_area([1, 2, 3, 4, 5]).merge([(0, 2)]).rename({4: "é"})
+    edited = edited.recolor({1: "#010203"})
+    edited.save(tmp_path / classfile.FILE_NAME)
+    loaded = ClassModel.load(tmp_path)  # the folder of a run
+    for name in ("centers_", "counts_", "class_of_center_", "mean_", "scale_"):
+        ours, theirs = getattr(edited, name), getattr(loaded, name)
+        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+        assert ours.tobytes() == theirs.tobytes()
+    assert loaded.source.weights.tobytes() == edited.source.weights.tobytes()
+    assert loaded.source.names == edited.source.names
+    assert loaded.source.stretch == STRETCH
+    assert loaded.legend_ == edited.legend_
+    assert loaded.settings == edited.settings
+    assert loaded.n_samples_ == 3000
+    found, again = edited.predict(blobs), loaded.predict(blobs)
+    assert found.class_id.tobytes() == again.class_id.tobytes()
+    assert found.confidence.tobytes() == again.confidence.tobytes()
+
+
+def test_the_same_model_gives_the_same_bytes_in_another_process(
+    model: ClassModel, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    model.save(first)
+    program = (
+        "import sys; from alps_geo.classes import ClassModel;"
+        "ClassModel.load(sys.argv[1]).save(sys.argv[2])"
+    )
+    subprocess.run([sys.executable, "-c", program, first, second], check=True)
+    assert first.read_bytes() == second.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [first.name, second.name]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"there is no class model .*gone.safetensors; give a"):
+        ClassModel.load(tmp_path / "gone.safetensors")
+    with pytest.raises(ModelError, match=r"there is no class model .*classes\.safetensors"):
+        ClassModel.load(tmp_path)
+
+
+def test_any_damaged_byte_is_noticed(model: ClassModel, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    whole = path.read_bytes()
+    for place in [*range(0, len(whole), 61), len(whole) - 1]:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ModelError, match=r"m\.safetensors") as caught:
+            ClassModel.load(path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 200, -1])
+def test_a_truncated_file_is_refused(model: ClassModel, tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ModelError, match=r"is not a class model, or damaged .*take another copy"):
+        ClassModel.load(path)
+
+
+def read_parts(path: Path) -> tuple[dict[str, object], dict[str, NDArray[np.generic]]]:
+    return classfile.read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("centers", np.full((5, 6), np.nan), "centers is not finite"),
+        ("centers", np.zeros((4, 6)), r"centers is float64 of shape \(4, 6\)"),
+        ("mean", np.zeros(6, np.float32), "mean is float32"),
+        ("scale", np.zeros(6), "below 0"),
+        ("weights", np.ones(5, np.float32), "6 features"),
+        ("class_of_center", np.zeros(5, np.int32), "centres and classes do not match"),
+    ],
+)
+def test_tensors_that_cannot_be_are_refused(
+    model: ClassModel, tmp_path: Path, name: str, value: NDArray[np.generic], message: str
+) -> None:
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    header, tensors = read_parts(path)
+    classfile.write(path, header, {**tensors, name: value})
+    with pytest.raises(ModelError, match=f"damaged .*{message}"):
+        ClassModel.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("classes", [{"id": 0, "name": "", "color": "#000000"}], "empty"),
+        ("settings", {"n_classes": 1, "seed": 0}, "n-classes must be"),
+        ("settings", {"k": 1}, "unexpected keyword"),
+        ("mask_model", None, "TypeError"),
+    ],
+)
+def test_headers_that_cannot_be_are_refused(
+    model: ClassModel, tmp_path: Path, name: str, value: object, message: str
+) -> None:
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    header, tensors = read_parts(path)
+    classfile.write(path, {**header, name: value}, tensors)
+    with pytest.raises(ModelError, match=f"damaged .*{message}"):
+        ClassModel.load(path)
+
+
+def write_safetensors(path: Path, metadata: dict[str, str]) -> None:
+    text = json.dumps({"__metadata__": metadata}).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({}, "written by another program"),
+        ({"alps_geo": "{"}, "its header is no JSON"),
+        ({"alps_geo": "[]"}, "does not say that it is one"),
+        ({"alps_geo": '{"format": "cake"}'}, "does not say that it is one"),
+        (
+            {"alps_geo": '{"format": "alps-geo class model", "version": 2}'},
+            "by a newer alps-geo .*version 2, this one reads up to 1.; upgrade",
+        ),
+    ],
+)
+def test_other_safetensors_files_are_refused(
+    tmp_path: Path, metadata: dict[str, str], message: str
+) -> None:
+    path = tmp_path / "other.safetensors"
+    write_safetensors(path, metadata)
+    with pytest.raises(ModelError, match=message):
+        ClassModel.load(path)
+
+
+def test_a_failed_write_leaves_the_older_file_whole(model: ClassModel, tmp_path: Path) -> None:
+    target = tmp_path / "taken"
+    target.mkdir()  # a folder cannot be replaced by a file
+    (target / "kept").write_text("kept")
+    with pytest.raises(OutputError, match=r"cannot write the class model .*taken.*choose a folder"):
+        model.save(target)
+    with pytest.raises(OutputError, match=r"cannot write the class model .*gone"):
+        model.save(tmp_path / "gone" / "m.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

@@ -1,0 +1,361 @@
+"""The recipes end to end, with the fake and the built-in model, on files."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+from geopandas.testing import assert_geodataframe_equal
+from numpy.typing import NDArray
+from pyproj import Geod
+from rasterio.features import rasterize
+
+import alps_geo
+from alps_geo.errors import Cancelled, ModelError, RunError, SceneError, SettingsError
+from alps_geo.models.fake import FakeModel, draw_objects
+from alps_geo.outputs import Outputs
+from alps_geo.pipeline import classify, edit_classes, label, label_scenes
+from alps_geo.progress import NoProgress, RecordedProgress
+from alps_geo.settings import Settings
+
+from .conftest import SceneFactory, draw_landscape
+from .strategies import number_parts
+
+SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "n_classes": 4}
+
+
+def read(path: Path) -> NDArray[np.generic]:
+    with rasterio.open(path) as file:
+        return file.read(1)
+
+
+def draw_blocks(height: int = 300, width: int = 400) -> NDArray[np.int64]:
+    rng = np.random.default_rng(3)
+    scene = np.zeros((height, width), np.int64)
+    for number in range(1, 40):
+        row, col = rng.integers(0, height - 9), rng.integers(0, width - 9)
+        scene[row : row + rng.integers(8, 90), col : col + rng.integers(8, 90)] = number * 41017
+    return number_parts(scene)
+
+
+def label_drawing(path: Path, out: Path, **options: object) -> Outputs:
+    chosen = {"stretch": "none", "tile_size": 128, "overlap": 32, "n_classes": 3, **options}
+    settings = Settings.from_options(**chosen)
+    return label_scenes([str(path)], out, settings, model=FakeModel())
+
+
+@pytest.fixture(scope="module")
+def landscape_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outputs]:
+    """Label a drawn landscape once with the built-in model."""
+    folder = tmp_path_factory.mktemp("landscape")
+    scene = folder / "land.tif"
+    pixels = draw_landscape(300, 400)
+    with rasterio.open(
+        scene, "w", driver="GTiff", count=3, height=300, width=400, dtype="uint8",
+        crs="EPSG:32640", transform=rasterio.Affine(2, 0, 320000, 0, -2, 2780000),
+    ) as file:  # fmt: skip
+        file.write(np.moveaxis(pixels, 2, 0))
+    return scene, label(scene, folder / "out", **SMALL)
+
+
+def test_every_promised_file_is_there_and_on_the_scenes_grid(
+    landscape_run: tuple[Path, Outputs],
+) -> None:
+    scene, outputs = landscape_run
+    names = {path.name for path in outputs.folder.iterdir()}
+    assert names == {
+        "labels.tif", "labels.tif.aux.xml", "labels.qml", "labels.gpkg",
+        "classes.safetensors", "run.json", "run",
+    }  # fmt: skip
+    with rasterio.open(scene) as image, rasterio.open(outputs.labels[0]) as labels:
+        assert (labels.crs, labels.transform, labels.shape) == (
+            image.crs,
+            image.transform,
+            image.shape,
+        )
+        assert (labels.count, labels.dtypes, labels.nodata) == (1, ("uint8",), 255)
+
+
+def test_rasterized_segments_give_back_the_label_map(landscape_run: tuple[Path, Outputs]) -> None:
+    _, outputs = landscape_run
+    segments = geopandas.read_file(outputs.packages[0], layer="segments")
+    with rasterio.open(outputs.labels[0]) as file:
+        shapes = zip(segments.geometry, segments.class_id, strict=True)
+        painted = rasterize(shapes, file.shape, fill=255, transform=file.transform, dtype="uint8")
+        assert (painted == file.read(1)).all()
+    assert segments.geometry.is_valid.all()
+    assert segments.geometry.area.sum() == pytest.approx(segments.geometry.union_all().area)
+
+
+def test_areas_are_those_of_the_pixels_in_square_metres(
+    landscape_run: tuple[Path, Outputs],
+) -> None:
+    _, outputs = landscape_run
+    segments = geopandas.read_file(outputs.packages[0], layer="segments")
+    assert segments.area_m2.to_numpy() == pytest.approx(4 * segments.area_px.to_numpy())
+    labels = read(outputs.labels[0])
+    counts = np.bincount(labels[labels < 255], minlength=4)
+    assert segments.groupby("class_id").area_px.sum().to_dict() == dict(enumerate(counts))
+
+
+def test_classes_are_numbered_by_area_and_follow_the_land_cover(
+    landscape_run: tuple[Path, Outputs],
+) -> None:
+    _, outputs = landscape_run
+    labels = read(outputs.labels[0])
+    counts = np.bincount(labels[labels < 255], minlength=4)
+    assert (np.diff(counts) <= 0).all()
+    water = np.mgrid[:300, :400][1] > 300
+    assert np.bincount(labels[water]).max() > 0.9 * np.count_nonzero(water)
+
+
+def test_the_record_accounts_for_every_pixel(landscape_run: tuple[Path, Outputs]) -> None:
+    _, outputs = landscape_run
+    record = json.loads(outputs.record.read_text())
+    coverage = record["scenes"][0]["coverage"]
+    parts = [coverage[f"{name}_px"] for name in ("labelled", "no_mask", "gated", "outside")]
+    assert sum(parts) == coverage["total_px"] == 300 * 400
+    assert np.count_nonzero(read(outputs.labels[0]) != 255) == coverage["labelled_px"]
+    assert {"tiles", "stitch", "paint", "classes", "raster"} <= record["seconds"].keys()
+
+
+def test_the_same_command_again_finds_the_run_finished(
+    landscape_run: tuple[Path, Outputs], progress: RecordedProgress
+) -> None:
+    scene, outputs = landscape_run
+    before = outputs.record.read_bytes()
+    assert label(scene, outputs.folder, progress=progress, **SMALL) == outputs
+    assert outputs.record.read_bytes() == before
+    assert re.search("finished; nothing to do", progress.messages[-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"tile_size": 192}, "tiles size is 128 there, and 192 now"), ({"n_classes": 5}, "classify")],
+    ids=["masks", "classes"],
+)
+def test_a_folder_with_another_run_is_refused_with_the_difference(
+    landscape_run: tuple[Path, Outputs], change: dict[str, object], said: str
+) -> None:
+    scene, outputs = landscape_run
+    with pytest.raises(RunError, match=said):
+        label(scene, outputs.folder, **{**SMALL, **change})
+
+
+def test_a_class_model_gives_the_same_ids_there_and_back(
+    landscape_run: tuple[Path, Outputs], make_scene: SceneFactory, tmp_path: Path
+) -> None:
+    scene, outputs = landscape_run
+    other = make_scene(draw_landscape(200, 250, seed=5), "other.tif")
+    there = label(other, tmp_path / "there", **SMALL, classes=str(outputs.folder))
+    back = label(scene, tmp_path / "back", **SMALL, classes=str(there.classes))
+    assert there.classes.read_bytes() == outputs.classes.read_bytes()
+    assert (read(back.labels[0]) == read(outputs.labels[0])).all()
+
+
+def test_several_scenes_share_one_class_model(make_scene: SceneFactory, tmp_path: Path) -> None:
+    scenes = [make_scene(draw_landscape(150, 200, seed), f"{seed}.tif") for seed in (1, 2)]
+    outputs = label(scenes, tmp_path / "out", **SMALL)
+    assert [path.name for path in outputs.labels] == ["1.labels.tif", "2.labels.tif"]
+    shares = [np.bincount(read(path).ravel(), minlength=256)[:4] for path in outputs.labels]
+    assert np.abs(shares[0] - shares[1]).sum() < 0.1 * 150 * 200
+
+
+def test_scenes_of_one_name_get_files_of_their_own(
+    make_scene: SceneFactory, tmp_path: Path
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    scenes = [make_scene(draw_landscape(80, 90, 1), f"{folder}/x.tif") for folder in "ab"]
+    outputs = label(scenes, tmp_path / "out", **SMALL)
+    assert [path.name for path in outputs.labels] == ["x.labels.tif", "x_2.labels.tif"]
+
+
+def test_new_classes_need_no_mask_model_and_all_files_follow(
+    make_scene: SceneFactory, tmp_path: Path, progress: RecordedProgress
+) -> None:
+    path = make_scene(draw_objects(draw_blocks()))
+    outputs = label_drawing(path, tmp_path / "out", n_classes=5)
+    before = (read(outputs.labels[0]) == 255).sum()
+    classify(outputs.folder, n_classes=3, progress=progress)
+    assert "tiles" not in progress.stages
+    labels = read(outputs.labels[0])
+    assert set(np.unique(labels)) == {0, 1, 2, 255}
+    assert (labels == 255).sum() == before
+    segments = geopandas.read_file(outputs.packages[0], layer="segments")
+    assert set(segments.class_id) == {0, 1, 2}
+    layers = geopandas.list_layers(outputs.packages[0]).name.tolist()
+    assert [name for name in layers if name.startswith("class_")] == [
+        "class_00", "class_01", "class_02",
+    ]  # fmt: skip
+    record = json.loads(outputs.record.read_text())
+    assert len(record["classes"]) == 3 == record["settings"]["classes"]["n_classes"]
+
+
+def test_classes_are_named_coloured_and_merged_with_stable_ids(
+    make_scene: SceneFactory, tmp_path: Path
+) -> None:
+    path = make_scene(draw_objects(draw_blocks()))
+    outputs = label_drawing(path, tmp_path / "out", n_classes=4)
+    before = read(outputs.labels[0])
+    edit_classes(outputs.folder, names={2: 'Straße "1/2" 🛣'}, colors={2: "#123456"}, merges=[(0, 3)])
+    after = read(outputs.labels[0])
+    assert (after == np.where(before == 3, 0, before)).all()
+    segments = geopandas.read_file(outputs.packages[0], layer="segments")
+    assert set(segments[segments.class_id == 2].class_name) == {'Straße "1/2" 🛣'}
+    with rasterio.open(outputs.labels[0]) as file:
+        assert file.colormap(1)[2] == (0x12, 0x34, 0x56, 255)
+    again = label(path, tmp_path / "again", model="fake", stretch="none", classes=str(outputs.folder))
+    assert 3 not in np.unique(read(again.labels[0]))
+
+
+def test_kept_masks_have_whole_outlines_and_parents(
+    make_scene: SceneFactory, tmp_path: Path
+) -> None:
+    class Nested(FakeModel):
+        """Finds every object, and all objects of a tile together as one."""
+
+        def segment(self, pixels, valid):  # noqa: ANN001, ANN202
+            from alps_geo.masks import Masks, Runs
+
+            masks, embedding = super().segment(pixels, valid)
+            around = np.zeros((1, *valid.shape), bool)
+            around[0, 10:40, 10:90] = True
+            both = Runs.concatenate([masks.runs, Runs.from_bitmaps(around)])
+            return Masks.from_runs(both), embedding
+
+    scene = np.zeros((100, 100), np.int64)
+    scene[20:30, 20:30], scene[20:30, 40:60], scene[60:80, 60:80] = 100, 200, 65280
+    path = make_scene(draw_objects(scene))
+    settings = Settings.from_options(
+        stretch="none", n_classes=2, keep_masks=True, area_threshold=0.5
+    )
+    outputs = label_scenes([str(path)], tmp_path / "out", settings, model=Nested())
+    masks = geopandas.read_file(outputs.packages[0], layer="masks").set_index("mask_id")
+    assert sorted(masks.area_px) == [100, 200, 400, 30 * 80]
+    whole = masks.area_px.idxmax()
+    assert masks.geometry[whole].area == 4 * 30 * 80
+    assert masks.parent_id[masks.area_px == 100].item() == whole
+    assert masks.parent_id[masks.area_px == 400].item() == 0
+
+
+def test_labels_do_not_depend_on_the_number_of_workers(
+    landscape_run: tuple[Path, Outputs], tmp_path: Path
+) -> None:
+    scene, outputs = landscape_run
+    other = label(scene, tmp_path / "out", **SMALL, workers=2)
+    assert (read(other.labels[0]) == read(outputs.labels[0])).all()
+    frames = [geopandas.read_file(run.packages[0], layer="segments") for run in (outputs, other)]
+    assert_geodataframe_equal(*frames)
+
+
+def test_a_cancelled_run_goes_on_with_the_tiles_it_has(
+    landscape_run: tuple[Path, Outputs], tmp_path: Path, progress: RecordedProgress
+) -> None:
+    class Impatient(NoProgress):
+        def step(self, done: int, total: int) -> None:
+            if done == 5:
+                raise Cancelled("enough")
+
+    scene, outputs = landscape_run
+    with pytest.raises(Cancelled, match="enough"):
+        label(scene, tmp_path / "out", **SMALL, progress=Impatient())
+    assert not (tmp_path / "out" / "labels.tif").exists()
+    other = label(scene, tmp_path / "out", **SMALL, progress=progress)
+    assert re.match("5 of 20 tiles were finished before", progress.messages[-1])
+    assert (read(other.labels[0]) == read(outputs.labels[0])).all()
+
+
+def test_a_uniform_scene_is_a_valid_result_with_a_warning(
+    make_scene: SceneFactory, tmp_path: Path, progress: RecordedProgress
+) -> None:
+    path = make_scene(np.full((90, 100, 3), 77, np.uint8))
+    outputs = label(path, tmp_path / "out", **SMALL, progress=progress)
+    assert (read(outputs.labels[0]) == 255).all()
+    assert re.search("no segment was found", progress.warnings[-1])
+    assert len(geopandas.read_file(outputs.packages[0], layer="segments")) == 0
+
+
+def test_too_many_classes_are_refused_and_a_smaller_number_then_reuses_the_tiles(
+    make_scene: SceneFactory, tmp_path: Path, progress: RecordedProgress
+) -> None:
+    scene = np.zeros((90, 100), np.int64)
+    scene[10:30, 10:30], scene[40:60, 40:60] = 1, 70000
+    path = make_scene(draw_objects(scene))
+    with pytest.raises(SettingsError, match="k is 16 but only 2 segments were found"):
+        label_drawing(path, tmp_path / "out", n_classes=16)
+    assert not (tmp_path / "out" / "labels.tif").exists()
+    outputs = label_drawing(path, tmp_path / "out", n_classes=2)
+    assert set(np.unique(read(outputs.labels[0]))) == {0, 1, 255}
+
+
+def test_large_masks_are_gated_and_counted(make_scene: SceneFactory, tmp_path: Path) -> None:
+    scene = np.zeros((100, 100), np.int64)
+    scene[:40], scene[50:60, 50:60], scene[70:80, 20:30] = 1, 60000, 300
+    path = make_scene(draw_objects(scene))
+    outputs = label_drawing(path, tmp_path / "out", n_classes=2)
+    coverage = json.loads(outputs.record.read_text())["scenes"][0]["coverage"]
+    assert (coverage["gated_px"], coverage["labelled_px"]) == (4000, 200)
+
+
+def test_geographic_scenes_have_geodesic_areas(make_scene: SceneFactory, tmp_path: Path) -> None:
+    place = rasterio.Affine(0.001, 0, 55, 0, -0.001, 60)
+    path = make_scene(draw_objects(draw_blocks()), crs="EPSG:4326", transform=place)
+    outputs = label_drawing(path, tmp_path / "out")
+    segments = geopandas.read_file(outputs.packages[0], layer="segments")
+    geod = Geod(ellps="WGS84")
+    expected = [abs(geod.geometry_area_perimeter(shape)[0]) for shape in segments.geometry]
+    assert segments.area_m2.to_numpy() == pytest.approx(expected, rel=1e-6)
+
+
+def test_simplified_polygons_still_tile_the_plane(make_scene: SceneFactory, tmp_path: Path) -> None:
+    path = make_scene(draw_landscape(150, 200))
+    outputs = label(path, tmp_path / "out", **SMALL, simplify=2)
+    segments = geopandas.read_file(outputs.packages[0], layer="segments")
+    assert segments.geometry.is_valid.all()
+    assert segments.geometry.area.sum() == pytest.approx(segments.geometry.union_all().area)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "said"),
+    [
+        ("other model", ModelError, "was made with mask model 'fake', not 'builtin'"),
+        ("missing", ModelError, "nowhere"),
+    ],
+)
+def test_unfit_class_models_are_refused(
+    make_scene: SceneFactory, tmp_path: Path, damage: str, error: type[Exception], said: str
+) -> None:
+    path = make_scene(draw_objects(draw_blocks()))
+    outputs = label_drawing(path, tmp_path / "fake")
+    classes = str(outputs.classes) if damage == "other model" else str(tmp_path / "nowhere")
+    with pytest.raises(error, match=said):
+        label(path, tmp_path / "out", **SMALL, classes=classes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_cannot_be_used_is_named(
+    make_scene: SceneFactory, tmp_path: Path
+) -> None:
+    path = make_scene(draw_landscape(80, 90))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("keep me")
+    with pytest.raises(RunError, match="holds files that are not a run"):
+        label(path, tmp_path / "notes", **SMALL)
+    with pytest.raises(RunError, match="is a file"):
+        label(path, path, **SMALL)
+    with pytest.raises(alps_geo.OutputError, match="cannot write"):
+        label(path, path / "below", **SMALL)
+
+
+def test_a_scene_named_twice_is_refused(make_scene: SceneFactory, tmp_path: Path) -> None:
+    path = make_scene(draw_landscape(80, 90))
+    with pytest.raises(SettingsError, match="named twice"):
+        label([path, path], tmp_path / "out", **SMALL)
+    with pytest.raises(SceneError, match="missing"):
+        label(tmp_path / "missing.tif", tmp_path / "out", **SMALL)

@@ -1,0 +1,68 @@
+"""The commands of the README that set everything up, and the scene they need."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import rasterio
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ("scripts/demo", "scripts/test", ".ci/run")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_can_be_run_as_it_is(name):
+    assert os.access(ROOT / name, os.X_OK)
+    subprocess.run(["bash", "-n", ROOT / name], check=True, timeout=30)
+
+
+def test_ci_runs_what_people_run():
+    assert "scripts/test" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+
+
+def find_python(path):
+    return subprocess.run(
+        ["bash", "-c", ". scripts/lib.sh; find_python"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=ROOT,
+        env={"PATH": str(path)},
+    )
+
+
+def make_python(folder, name, version):
+    """Write a stand-in that knows its version, and nothing else."""
+    program = folder / name
+    program.write_text(
+        "#!/bin/bash\n"
+        f'exec {sys.executable} -c "import sys; sys.version_info = {version}; exec(sys.argv[1])" "$2"\n',
+        encoding="utf-8",
+    )
+    program.chmod(0o755)
+    return program
+
+
+def test_the_scripts_pass_over_a_python_that_is_too_old(tmp_path):
+    (tmp_path / "bash").symlink_to("/bin/bash")
+    make_python(tmp_path, "python3", (3, 9, 2))
+    new = make_python(tmp_path, "python3.11", (3, 11, 0))
+    assert find_python(tmp_path).stdout.strip() == str(new)
+
+
+def test_the_scripts_say_which_python_they_need(tmp_path):
+    (tmp_path / "bash").symlink_to("/bin/bash")
+    make_python(tmp_path, "python3", (3, 9, 2))
+    result = find_python(tmp_path)
+    assert result.returncode == 1
+    assert "no Python 3.10 or newer found" in result.stderr
+
+
+def test_the_example_scene_is_small_and_georeferenced(example):
+    assert example.stat().st_size <= 1_500_000
+    with rasterio.open(example) as scene:
+        assert scene.crs is not None
+        assert scene.count == 3
+        assert not scene.transform.is_identity
