@@ -15,7 +15,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from .errors import RunError
+from .errors import OutputError, RunError
 from .geopackage import MaskTable
 from .grid import Grid
 from .labels import LabelMap, gather_window, neighbourhood, paint_scene
@@ -54,6 +54,20 @@ class SceneRun:
     def tile_path(self, tile: Tile) -> Path:
         """Return where a tile's record is, or will be."""
         return self.folder / "tiles" / f"{tile.name}.parquet"
+
+    def make_folder(self) -> None:
+        """Make the folder of the tiles; workers do not, so that they notice another disk.
+
+        Raises
+        ------
+        OutputError
+            If the system does not let it be made.
+        """
+        folder = self.folder / "tiles"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
 
     def missing_tiles(self) -> list[Tile]:
         """Return the tiles that are still to be labelled."""
@@ -130,8 +144,15 @@ class SceneRun:
             masks = self._trace_masks(stitching, progress)
             columns = {**vars(masks), "geometry": shapely.to_wkb(masks.geometry)}
             _write(self.folder / "masks.parquet", **columns)
+        tile_facts = self._tile_facts()
+        if tile_facts["unreadable_tiles"]:
+            names = ", ".join(list(tile_facts["unreadable_tiles"])[:5])
+            progress.warning(
+                f"{len(tile_facts['unreadable_tiles'])} of {len(self.tiles)} tiles could not be read"
+                f" and stay unlabelled ({names}); run.json says why"
+            )
         facts = {
-            **self._tile_facts(),
+            **tile_facts,
             "segments": {
                 "visible": int(np.count_nonzero(painting.visible)),
                 "hidden": int(np.count_nonzero(painting.visible[1:] == 0)),
@@ -154,13 +175,17 @@ class SceneRun:
         """Add up what the tiles counted and how long they took."""
         masks: dict[str, int] = dict.fromkeys(GateCounts.__dataclass_fields__, 0)
         seconds: dict[str, float] = {}
+        unreadable: dict[str, str] = {}
         for index in range(len(self.tiles)):
             record = self._read_tile(index)
             for name, count in asdict(record.counts).items():
                 masks[name] += count
             for name, spent in record.seconds.items():
                 seconds[name] = seconds.get(name, 0.0) + spent
-        return {"tiles": len(self.tiles), "masks": masks, "tile_seconds": seconds}
+            if record.unreadable:
+                unreadable[self.tiles[index].name] = record.unreadable
+        counts = {"tiles": len(self.tiles), "masks": masks, "tile_seconds": seconds}
+        return {**counts, "unreadable_tiles": unreadable}
 
     def _trace_masks(self, stitching: Stitching, progress: Progress) -> MaskTable:
         places = {(tile.row, tile.col): index for index, tile in enumerate(self.tiles)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -43,6 +43,8 @@ class Coverage:
         Pixels without data or outside the area of interest.
     filled : int
         Pixels that `--fill` gave to the nearest segment.
+    unreadable : int
+        Pixels of tiles that could not be read and were skipped.
     """
 
     labelled: int = 0
@@ -50,15 +52,10 @@ class Coverage:
     gated: int = 0
     outside: int = 0
     filled: int = 0
+    unreadable: int = 0
 
     def __add__(self, other: Coverage) -> Coverage:
-        return Coverage(
-            self.labelled + other.labelled,
-            self.no_mask + other.no_mask,
-            self.gated + other.gated,
-            self.outside + other.outside,
-            self.filled + other.filled,
-        )
+        return Coverage(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -242,7 +239,10 @@ def _finish_core(
         filled = (ids == 0) & ~invalid & (distance[core] <= fill)
         ids = np.where(filled, painted[tuple(nearest)][core], ids)
     empty = (ids == 0) & ~invalid
-    counts = (ids > 0, empty & ~gated, empty & gated, (ids == 0) & invalid, filled)
+    nothing = np.zeros(ids.shape, bool)
+    outside = (ids == 0) & invalid
+    lost = (nothing, outside) if record.unreadable else (outside, nothing)
+    counts = (ids > 0, empty & ~gated, empty & gated, lost[0], filled, lost[1])
     return ids, Coverage(*(int(np.count_nonzero(which)) for which in counts))
 
 

@@ -149,7 +149,7 @@ def label_scenes(
     given = settings.classes.classes
     classes = None if given is None else ClassModel.load(given)
     stretch = (
-        measure_stretch(list(opened.values()))
+        measure_stretch(list(opened.values()), skip_unreadable=settings.run.skip_unreadable)
         if classes is None
         else Stretch.from_dict(classes.source.stretch)
     )
@@ -326,8 +326,17 @@ def _label_tiles(
     run: _Run, scenes: Mapping[str, Scene], settings: Settings, model: MaskModel
 ) -> None:
     run.clock.stage("tiles")
+    for part in run.scenes:
+        part.make_folder()
     jobs = [
-        Job(scene, tile, part.tile_path(tile), settings.model, settings.masks)
+        Job(
+            scene,
+            tile,
+            part.tile_path(tile),
+            settings.model,
+            settings.masks,
+            settings.run.skip_unreadable,
+        )
         for part, scene in zip(run.scenes, scenes.values(), strict=True)
         for tile in part.missing_tiles()
     ]
@@ -340,9 +349,12 @@ def _label_tiles(
     def count(_: str) -> None:
         nonlocal finished
         finished += 1
+        tick()
+
+    def tick() -> None:
         run.clock.step(finished, total)
 
-    run_jobs(jobs, model, settings.run.workers, count)
+    run_jobs(jobs, model, settings.run, count, tick)
 
 
 def _find_classes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ class TileRecord:
     counts : GateCounts
     seconds : dict
         Wall time by step.
+    unreadable : str
+        Why the tile's pixels could not be read; empty where they could.
     """
 
     masks: Masks
@@ -50,6 +53,7 @@ class TileRecord:
     invalid: Runs
     counts: GateCounts
     seconds: dict[str, float]
+    unreadable: str = ""
 
 
 @contextmanager
@@ -63,8 +67,9 @@ def replacing(path: Path) -> Iterator[Path]:
     OutputError
         If the system does not let the file be written.
     """
-    # The suffix stays last, because GDAL tells formats by it.
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    # A name of its own, because a worker that was given up may still write the same tile. The suffix
+    # stays last, because GDAL tells formats by it.
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -128,6 +133,7 @@ class RunFolder:
                     f"{self.out} holds another run ({difference}); choose another folder,"
                     " or --overwrite"
                 )
+            self._remove_leftovers()
             return True
         self._prepare(overwrite=overwrite)
         with replacing(self.manifest_path) as temporary:
@@ -148,6 +154,12 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write to {self.out}: {error.strerror}") from error
+
+    def _remove_leftovers(self) -> None:
+        """Remove the beginnings of files that a killed run left."""
+        for folder in (self.out, self.path, *self.path.glob("*"), *self.path.glob("*/tiles")):
+            for leftover in folder.glob(".*.part*") if folder.is_dir() else ():
+                leftover.unlink(missing_ok=True)
 
     def read_manifest(self) -> dict[str, Any]:
         """Return what identifies the run in the folder.
@@ -213,10 +225,10 @@ def write_tile(path: Path, record: TileRecord) -> None:
         "invalid": record.invalid.values.tolist(),
         "counts": asdict(record.counts),
         "seconds": record.seconds,
+        "unreadable": record.unreadable,
     }
     table = pa.table(columns).replace_schema_metadata({"alps_geo": json.dumps(header)})
     with replacing(path) as temporary:
-        temporary.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, temporary, compression="zstd")
 
 
@@ -252,6 +264,7 @@ def read_tile(path: Path) -> TileRecord:
         _one_set(header["invalid"]),
         GateCounts(**header["counts"]),
         header["seconds"],
+        header["unreadable"],
     )
 
 
