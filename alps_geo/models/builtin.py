@@ -22,10 +22,10 @@ _VERSION = "builtin 1"  # to be raised whenever masks or features change
 
 _BASE = 6000.0  # merge cost (squared Lab units times pixels) of the level that covers the tile
 _STEP = 4.0  # ratio between the costs of one level and the next
-_STEPS = (0, -2, -1, 1, 2)  # levels, from the base: itself, two finer, two coarser
+_STEPS = (0, -1, 1, 2)  # levels, from the base: itself, a finer one, two coarser
 _WOBBLE = 2.0  # factor by which a level is moved to see what stays
 _STABLE = 0.8  # of parts and wholes; the base keeps all, to leave no gaps
-_MAX_AREA = 1 << 16  # pixels; a region's features should not depend on what is far away
+_MAX_AREA = 1 << 14  # pixels; a region's features should not depend on what is far away
 _MAX_SHARE = 0.25  # of the tile's valid area; below the filtering gate's 0.3
 _MIN_AREA = 16  # pixels
 
