@@ -111,7 +111,7 @@ class Level:
         share = np.pad(self.share, pad)
         total = _sum_fours(share)
         sums = _sum_fours(np.pad(self.planes, [(0, 0), *pad]) * share)
-        return Level(sums / np.maximum(total, _TINY), total / 4, 2 * self.cell)
+        return Level(sums / np.maximum(total, _TINY), total * np.float32(0.25), 2 * self.cell)
 
     def smooth(self, radius: float) -> Planes:
         """Return the planes averaged with a Gaussian of a radius in tile pixels."""
