@@ -85,6 +85,8 @@ def build_segments(
         features = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
         for index in range(len(tiles)):
             values = read(index).features.values
+            if not len(values):
+                continue  # a tile without a valid pixel does not even know the features' names
             number = np.where(counted, stitching.segment, 0)[stitching.masks_of(index)]
             alone = (parts[number] == 1) & (row_of[number] >= 0)
             features[row_of[number[alone]]] = values[alone]
@@ -110,10 +112,10 @@ def build_segments(
 def _feature_columns(
     tiles: Sequence[Tile], read: Callable[[int], TileRecord]
 ) -> tuple[list[str], list[float]]:
-    """Return names and weights of the features; none where no tile has any mask."""
+    """Return names and weights of the features; none where no tile has a valid pixel."""
     for index in range(len(tiles)):
         features = read(index).features
-        if len(features.values):
+        if features.names:
             return list(features.names), features.weights.tolist()
     return [], []
 
@@ -134,8 +136,7 @@ def load_segments(folder: Path) -> Segments:
     try:
         table = pq.read_table(folder / "segments.parquet")
         header = json.loads(table.schema.metadata[b"alps_geo"])
-        mode = "r" if len(table) else None
-        features = np.load(folder / "features.npy", mmap_mode=mode)
+        features = np.load(folder / "features.npy", mmap_mode="r")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder} has no finished segments: {error}; run `label` again") from error
     columns = {name: table[name].to_numpy() for name in table.column_names}

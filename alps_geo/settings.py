@@ -19,7 +19,7 @@ FEATURE_MODES = ("corrected", "paper")
 T = TypeVar("T")
 
 
-def setting(default: T, text: str, **extra: Any) -> T:  # noqa: ANN401 - click's own keywords
+def setting(default: T, text: str, **extra: Any) -> T:
     """Declare a field with its help text and what the command line needs to know of it.
 
     Parameters
@@ -182,9 +182,7 @@ class ClassSettings:
             2 <= self.n_classes <= 65535,
             f"n-classes must be from 2 to 65535, not {self.n_classes}; use 2 or more",
         )
-        _check(
-            0 <= self.seed < 2**32, f"seed must be from 0 to 4294967295, not {self.seed}"
-        )
+        _check(0 <= self.seed < 2**32, f"seed must be from 0 to 4294967295, not {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -280,18 +278,22 @@ class Settings:
             _check(option in names, f"unknown setting {option!r}; known: {', '.join(names)}")
             part_name, field_name = names[option]
             chosen.setdefault(part_name, {})[field_name] = value
-        parts = {part.name: part.default for part in dataclasses.fields(cls)}
-        return cls(
-            **{name: dataclasses.replace(part, **chosen.get(name, {})) for name, part in parts.items()}
-        )
+        default: Any = cls()
+        parts = {
+            name: dataclasses.replace(getattr(default, name), **values)
+            for name, values in chosen.items()
+        }
+        changed: Settings = dataclasses.replace(default, **parts)
+        return changed
 
 
 def all_settings() -> list[tuple[dataclasses.Field[Any], dataclasses.Field[Any]]]:
     """Return every setting as (part of `Settings`, field of that part), in order."""
+    default: Any = Settings()
     return [
         (part, item)
         for part in dataclasses.fields(Settings)
-        for item in dataclasses.fields(part.default)
+        for item in dataclasses.fields(getattr(default, part.name))
     ]
 
 
