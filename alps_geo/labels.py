@@ -55,7 +55,8 @@ class Coverage:
     unreadable: int = 0
 
     def __add__(self, other: Coverage) -> Coverage:
-        return Coverage(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Coverage(*(one + two for one, two in pairs))
 
 
 @dataclass(frozen=True)
@@ -148,26 +149,54 @@ def paint_scene(
     Painting
     """
     progress = progress or NoProgress()
-    rank = stitching.rank
-    columns = 1 + max(tile.col for tile in tiles)
-    places = {(tile.row, tile.col): index for index, tile in enumerate(tiles)}
-    reader = lru_cache(maxsize=2 * columns + 3)(read)
     visible = np.zeros(stitching.n_segments + 1, np.int64)
     coverage = Coverage()
     with replacing(path) as temporary, _create(temporary, grid.height, grid.width) as raster:
-        for index, tile in enumerate(tiles):
-            seen = tile.core.grow(fill, grid.height, grid.width)
-            near = neighbourhood(tile, places, reach=1 + fill // tiles[0].core.height)
-            segment, runs = gather_window(seen, near, tiles, reader, stitching)
-            painted = _paint(seen, segment, runs, rank)
-            ids, part = _finish_core(painted, seen, tile, reader(index), fill)
+        cores = paint_cores(grid.window, tiles, read, stitching, fill=fill)
+        for done, (tile, ids, part) in enumerate(cores, start=1):
             raster.write(ids, 1, window=_raster_window(tile.core))
             found, counts = np.unique(ids, return_counts=True)
             visible[found] += counts
             coverage += part
-            progress.step(index + 1, len(tiles))
+            progress.step(done, len(tiles))
     visible[0] = 0
     return Painting(visible, coverage)
+
+
+def paint_cores(
+    scene: Window,
+    tiles: Sequence[Tile],
+    read: Callable[[int], TileRecord],
+    stitching: Stitching,
+    *,
+    fill: int = 0,
+) -> Iterator[tuple[Tile, NDArray[np.uint32], Coverage]]:
+    """Paint all segments of a scene, and give each tile's core as soon as it is done.
+
+    Parameters
+    ----------
+    scene : Window
+    tiles, read, stitching, fill
+        As in `paint_scene`.
+
+    Yields
+    ------
+    tile : Tile
+    ids : ndarray of uint32, shape (core height, core width)
+        Segments, 0 for none.
+    coverage : Coverage
+        Of the core.
+    """
+    rank = stitching.rank
+    columns = 1 + max(tile.col for tile in tiles)
+    places = {(tile.row, tile.col): index for index, tile in enumerate(tiles)}
+    reader = lru_cache(maxsize=2 * columns + 3)(read)
+    for index, tile in enumerate(tiles):
+        seen = tile.core.grow(fill, scene.height, scene.width)
+        near = neighbourhood(tile, places, reach=1 + fill // tiles[0].core.height)
+        segment, runs = gather_window(seen, near, tiles, reader, stitching)
+        painted = _paint(seen, segment, runs, rank)
+        yield tile, *_finish_core(painted, seen, tile, reader(index), fill)
 
 
 def neighbourhood(tile: Tile, places: dict[tuple[int, int], int], *, reach: int) -> list[int]:

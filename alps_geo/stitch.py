@@ -3,7 +3,8 @@
 Neighbouring tiles share a strip. Masks are split into their connected parts inside it, and parts
 are matched one to one by their IoU there; masks with matched parts belong to one segment. Only
 parts that lie on both sides of the line between the tiles' cores count, or masks that one tile
-sees whole inside the strip: so two objects are never joined because a third touches both.
+sees whole, inside the strip or with a part in the other's core: so two objects are never joined
+because a third touches both.
 
 A segment's pixels are, in each core, those its own tile saw; and where one tile saw the object
 whole, all pixels of that mask (the tile whose core holds the middle of the mask comes first).
@@ -250,18 +251,27 @@ class _Parts:
     matrix: sparse.csr_array
     owner: NDArray[np.int64]
     area: NDArray[np.int64]
-    crossing: NDArray[np.bool_]
+    in_own_core: NDArray[np.bool_]
+    in_other_core: NDArray[np.bool_]
+    whole: NDArray[np.bool_]
     inside: NDArray[np.bool_]
 
     @classmethod
     def find(cls, view: TileView, other: TileView, shared: Window) -> _Parts:
         parts, owner = view.runs.clip(shared).connected_parts()
         area = parts.areas
-        crossing = parts.clip(view.tile.core).areas.astype(bool)
-        crossing &= parts.clip(other.tile.core).areas.astype(bool)
-        inside = view.whole[owner] & (area == view.areas[owner])
+        in_own, in_other = (
+            parts.clip(tile.core).areas.astype(bool) for tile in (view.tile, other.tile)
+        )
+        whole = view.whole[owner]
+        inside = whole & (area == view.areas[owner])
         matrix = parts.shift(-shared.row, -shared.col).matrix(shared.height, shared.width)
-        return cls(matrix, owner, area, crossing, inside)
+        return cls(matrix, owner, area, in_own, in_other, whole, inside)
+
+    @property
+    def crossing(self) -> NDArray[np.bool_]:
+        """True for parts on both sides of the line between the cores, shape (n_parts,)."""
+        return self.in_own_core & self.in_other_core
 
 
 def _pair(a: _Parts, b: _Parts) -> NDArray[np.int64]:
@@ -271,6 +281,9 @@ def _pair(a: _Parts, b: _Parts) -> NDArray[np.int64]:
     shared_area = common.data.astype(np.int64)
     overlap = shared_area / (a.area[one] + b.area[two] - shared_area)
     fits = (a.crossing[one] & b.crossing[two]) | a.inside[one] | b.inside[two]
+    # A ring or an L that one tile sees whole may have all its pixels in the other tiles' cores.
+    fits |= (a.whole & a.in_other_core)[one] & b.in_own_core[two]
+    fits |= (b.whole & b.in_other_core)[two] & a.in_own_core[one]
     good = fits & (overlap >= MIN_IOU)
     one, two, overlap = one[good], two[good], overlap[good]
     # Equal parts of nested masks: the larger belong together.
