@@ -308,7 +308,7 @@ def _scene_run(folder: RunFolder, stem: str, scene: Scene, settings: TileSetting
 
 def _is_finished(run: _Run, settings: Settings) -> bool:
     """Return whether the run's results are there; raise if they were made with other settings."""
-    if not run.outputs().record.exists():
+    if not run.outputs().record.exists() or RunFolder(run.out).results_outdated:
         return False
     there, now = read_record(run.outputs().record)["settings"], describe_settings(settings)
     for part in ("classes", "outputs"):
@@ -399,6 +399,8 @@ def _write_results(
     if keep_masks is None:
         keep_masks = record["settings"]["outputs"]["keep_masks"]
     outputs, clock = run.outputs(), run.clock
+    folder = RunFolder(run.out)
+    folder.results_outdated = True
     legend = (
         model.legend_
         if model is not None
@@ -433,6 +435,7 @@ def _write_results(
     record["seconds"] = {**record.get("seconds", {}), **clock.seconds}
     record["peak_memory_mb"] = round(max(record.get("peak_memory_mb", 0), peak_memory_mb()))
     write_record(outputs.record, record)
+    folder.results_outdated = False
     return outputs
 
 

@@ -144,9 +144,10 @@ class RunFolder:
         try:
             if self.out.exists() and not self.out.is_dir():
                 raise RunError(f"{self.out} is a file; name a folder for the results")
+            self._remove_leftovers()
             if overwrite and self.manifest_path.exists():
-                shutil.rmtree(self.path)
-            elif self.out.exists() and any(self.out.iterdir()):
+                self._empty()
+            elif self._has_files():
                 raise RunError(
                     f"{self.out} holds files that are not a run of alps-geo; name an empty or a"
                     " new folder"
@@ -155,10 +156,45 @@ class RunFolder:
         except OSError as error:
             raise OutputError(f"cannot write to {self.out}: {error.strerror}") from error
 
+    def _has_files(self) -> bool:
+        # An empty folder `run` is what a run that was killed at its very beginning leaves.
+        found = [
+            item for folder in (self.out, self.path) if folder.exists() for item in folder.iterdir()
+        ]
+        return any(item != self.path for item in found)
+
+    def _empty(self) -> None:
+        """Remove what an earlier run left; if this is stopped half-way, it can be done again."""
+        self.results_outdated = True
+        for item in self.path.iterdir():
+            if item.is_dir():
+                shutil.rmtree(item)
+            elif item not in (self.manifest_path, self._outdated_path):
+                item.unlink()
+
+    @property
+    def _outdated_path(self) -> Path:
+        return self.path / "results-outdated"
+
+    @property
+    def results_outdated(self) -> bool:
+        """True from when results begin to be replaced until all of them are."""
+        return self._outdated_path.exists()
+
+    @results_outdated.setter
+    def results_outdated(self, outdated: bool) -> None:
+        try:
+            if outdated:
+                self._outdated_path.touch()
+            else:
+                self._outdated_path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.path}: {error.strerror}") from error
+
     def _remove_leftovers(self) -> None:
         """Remove the beginnings of files that a killed run left."""
         for folder in (self.out, self.path, *self.path.glob("*"), *self.path.glob("*/tiles")):
-            for leftover in folder.glob(".*.part*") if folder.is_dir() else ():
+            for leftover in folder.glob(f".*.{'[0-9a-f]' * 8}.part*") if folder.is_dir() else ():
                 leftover.unlink(missing_ok=True)
 
     def read_manifest(self) -> dict[str, Any]:
