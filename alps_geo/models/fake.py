@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..masks import Embedding, Masks, Runs
+from ..masks import Embedding, Masks
+from ..runs import Runs
 
 #: How far the jittered fake moves boundaries, in pixels.
 JITTER_PX = 2.0
