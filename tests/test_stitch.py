@@ -15,8 +15,9 @@ from scipy import ndimage
 from alps_geo.features import pool_features
 from alps_geo.grid import Grid
 from alps_geo.labels import Painting, paint_cores, paint_scene
-from alps_geo.masks import GateCounts, Masks, Runs
+from alps_geo.masks import GateCounts, Masks
 from alps_geo.models.fake import JITTER_PX, FakeModel, draw_objects
+from alps_geo.runs import Runs
 from alps_geo.settings import TileSettings
 from alps_geo.stitch import Stitching, _bounds, stitch
 from alps_geo.store import TileRecord
@@ -186,6 +187,13 @@ def test_many_small_objects_with_jittered_masks(
     scene: NDArray[np.int64], cut: TileSettings
 ) -> None:
     check_that_small_objects_come_once(scene, cut)
+
+
+def test_a_ring_around_the_core_of_the_tile_that_owns_it_comes_out_once() -> None:
+    rows, cols = np.mgrid[:96, :96] - 48
+    ring = (rows**2 + cols**2 > 24**2) & (rows**2 + cols**2 < 30**2)
+    stitching = StitchedScene(ring.astype(np.int64), TileSettings(64, 32), FakeModel()).stitching
+    assert stitching.area.tolist() == [0, np.count_nonzero(ring)]
 
 
 def test_a_mask_that_its_owner_missed_is_taken_from_the_neighbour() -> None:

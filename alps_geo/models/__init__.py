@@ -6,12 +6,16 @@ Only this package may import torch, and only when a SAM model is asked for.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
-from ..masks import MaskModel
 from ..progress import Progress
 from ..settings import MaskSettings, ModelSettings
 from . import weights
+
+if TYPE_CHECKING:
+    # Only a name here: the commands ask this package for weights and must start without NumPy.
+    from ..masks import MaskModel
 from .builtin import BuiltinModel
 from .fake import FakeModel
 
@@ -77,6 +81,4 @@ def _sam(settings: ModelSettings, masks: MaskSettings, progress: Progress) -> Ma
         path, name = chosen.path, chosen.name
         if why:
             progress.message(why)
-    return SamModel.load(
-        path, masks, name=name, device=device, feature_mode=settings.feature_mode
-    )
+    return SamModel.load(path, masks, name=name, device=device, feature_mode=settings.feature_mode)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..grid import Window
-from ..masks import Embedding, Masks, Runs
+from ..masks import Embedding, Masks
+from ..runs import Runs
 
 #: How far the jittered fake moves boundaries, in pixels.
 JITTER_PX = 2.0
