@@ -145,6 +145,7 @@ def stitch(tiles: Sequence[Tile], read: ReadMasks, progress: Progress | None = N
 
     @lru_cache(maxsize=columns + 3)
     def view(index: int) -> TileView:
+        """Read a tile's masks; those of a row of tiles are kept."""
         masks = read(index)
         seen = _view(tiles[index], masks, scene, tiles[0].core)
         facts[index] = _facts(seen, masks)
@@ -198,6 +199,7 @@ class _Facts:
 
     @classmethod
     def concatenate(cls, parts: Sequence[_Facts]) -> _Facts:
+        """Put tables one below another."""
         names = [item.name for item in fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -276,7 +278,8 @@ class _Parts:
     @property
     def inside(self) -> NDArray[np.bool_]:
         """True for whole masks that lie inside the shared window."""
-        return self.whole & (self.area == self.mask_area)
+        inside: NDArray[np.bool_] = self.whole & (self.area == self.mask_area)
+        return inside
 
 
 def _pair(a: _Parts, b: _Parts) -> NDArray[np.int64]:

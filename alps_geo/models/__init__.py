@@ -5,6 +5,7 @@ Only this package may import torch, and only when a SAM model is asked for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from .fake import FakeModel
 __all__ = ["load_model", "model_names"]
 
 #: The fake answers to its name for tests of whole commands; it is in no list.
-_WITHOUT_WEIGHTS = {"builtin": BuiltinModel, "fake": FakeModel}
+_WITHOUT_WEIGHTS: dict[str, Callable[[], MaskModel]] = {"builtin": BuiltinModel, "fake": FakeModel}
 
 
 def model_names() -> list[str]:

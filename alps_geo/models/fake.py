@@ -31,7 +31,8 @@ def draw_objects(objects: NDArray[np.integer]) -> NDArray[np.uint8]:
         Number of the object at each pixel, from 0 (none) to 2**24 - 1.
     """
     shifts = np.array([0, 8, 16])
-    return (objects[:, :, np.newaxis] >> shifts & 255).astype(np.uint8)
+    picture: NDArray[np.uint8] = (objects[:, :, np.newaxis] >> shifts & 255).astype(np.uint8)
+    return picture
 
 
 class FakeModel:

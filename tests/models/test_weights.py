@@ -117,7 +117,7 @@ def test_a_download_that_breaks_off_goes_on(server, progress):
 def test_a_server_that_always_breaks_off_is_given_up_and_the_next_run_goes_on(server, progress):
     model = server.models["sam-vit-b"]
     server.breaks = 99
-    with pytest.raises(ModelError, match="broke off after .* MiB: run the command again to go on"):
+    with pytest.raises(ModelError, match=r"broke off after .* MiB: run the command again to go on"):
         download(model, progress)
     server.breaks = 0
     before = len(server.requests)
@@ -169,7 +169,7 @@ def test_no_network_is_said_in_one_line(server, progress):
 def test_a_proxy_that_fails_is_named(server, progress, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    with pytest.raises(ModelError, match="the proxy does not let .* check HTTPS_PROXY"):
+    with pytest.raises(ModelError, match=r"the proxy does not let .* check HTTPS_PROXY"):
         download(server.models["sam-vit-b"], progress)
 
 
