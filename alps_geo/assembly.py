@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from .geopackage import MaskTable
 from .grid import Grid
 from .labels import LabelMap, gather_window, neighbourhood, paint_scene
 from .masks import GateCounts, Masks
-from .polygons import Polygons, outline_masks, polygonize
+from .outlines import ReadLabels
+from .polygons import Polygons, outline_masks, polygonize, stream_polygons
 from .progress import Progress
 from .runs import Runs
 from .segments import Segments, build_segments, load_segments
@@ -31,6 +34,8 @@ from .tiles import Tile
 
 #: A mask is part of another that holds at least this share of its pixels.
 PART_SHARE = 0.9
+#: Pixels whose outlines are in memory at a time, and polygons that are read and written at once.
+BAND_PX, POLYGONS_AT_ONCE = 2**22, 2**13
 
 
 @dataclass(frozen=True)
@@ -100,11 +105,16 @@ class SceneRun:
         """Return the table of segments; raises `RunError` as `load_segments` does."""
         return load_segments(self.folder)
 
-    def load_polygons(self) -> Polygons:
-        """Return the segments' polygons, raising `RunError` if they are missing or damaged."""
-        table = _read(self.folder / "polygons.parquet")
-        columns = [table[name].to_numpy() for name in ("segment_id", "geometry", "area_m2")]
-        return Polygons.from_wkb(*columns)
+    def load_polygons(self) -> Iterator[Polygons]:
+        """Give the segments' polygons in parts, raising `RunError` if they are missing or damaged."""
+        path = self.folder / "polygons.parquet"
+        with _explaining(path), pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(POLYGONS_AT_ONCE):
+                columns = [
+                    batch[name].to_numpy(zero_copy_only=False)
+                    for name in ("segment_id", "geometry", "area_m2")
+                ]
+                yield Polygons.from_wkb(*columns)
 
     def load_masks(self) -> MaskTable:
         """Return the whole masks, raising `RunError` if they are missing or damaged."""
@@ -135,13 +145,9 @@ class SceneRun:
         build_segments(self.folder, self.tiles, self._read_tile, stitching, painting)
         progress.stage("polygons")
         with self.label_map.open() as read:
-            polygons = polygonize(read, self.grid, simplify=settings.simplify, progress=progress)
-        _write(
-            self.folder / "polygons.parquet",
-            segment_id=polygons.segment_id,
-            geometry=polygons.to_wkb(),
-            area_m2=polygons.area_m2,
-        )
+            _write_polygons(
+                self.folder / "polygons.parquet", self._outline(read, settings, progress)
+            )
         if settings.keep_masks:
             progress.stage("masks")
             masks = self._trace_masks(stitching, progress)
@@ -167,6 +173,17 @@ class SceneRun:
         }
         with replacing(self.folder / "facts.json") as temporary:
             temporary.write_text(json.dumps(facts), encoding="utf-8")
+
+    def _outline(
+        self, read: ReadLabels, settings: OutputSettings, progress: Progress
+    ) -> Iterator[Polygons]:
+        """Give all polygons: in parts, or at once where shared edges are simplified."""
+        if settings.simplify > 0:
+            yield polygonize(read, self.grid, simplify=settings.simplify, progress=progress)
+            return
+        # The wider the scene, the lower the bands: their outlines are in memory together.
+        band = min(2048, max(128, BAND_PX // self.grid.width // 128 * 128))
+        yield from stream_polygons(read, self.grid, band=band, progress=progress)
 
     def _read_tile(self, index: int) -> TileRecord:
         return read_tile(self.tile_path(self.tiles[index]))
@@ -244,9 +261,28 @@ def _write(path: Path, **columns: NDArray[Any]) -> None:
         pq.write_table(pa.table(columns), temporary, compression="zstd")
 
 
+def _write_polygons(path: Path, parts: Iterable[Polygons]) -> None:
+    schema = pa.schema(
+        {"segment_id": pa.uint32(), "geometry": pa.binary(), "area_m2": pa.float64()}
+    )
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as file,
+    ):
+        for part in parts:
+            columns = [part.segment_id, part.to_wkb(), part.area_m2]
+            file.write_table(pa.table(columns, schema=schema), POLYGONS_AT_ONCE)
+
+
 def _read(path: Path) -> pa.Table:
-    try:
+    with _explaining(path):
         return pq.read_table(path)
+
+
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, pa.ArrowInvalid) as error:
         raise RunError(f"{path} cannot be read: {error}; run `label` again") from error
 

@@ -25,6 +25,8 @@ from .tiles import Tile
 
 #: Block size of the segment raster, in pixels.
 BLOCK = 512
+#: Blocks that GDAL keeps, in MB: two rows of them in a raster of 100,000 pixels' width.
+CACHE_MB = 192
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,13 @@ class LabelMap:
         RunError
             If the raster is missing or damaged.
         """
-        try:
-            dataset = rasterio.open(self.path)
-        except rasterio.errors.RasterioIOError as error:
-            raise RunError(f"{self.path} cannot be read; run `label` again") from error
-        with dataset:
-            yield lambda window: dataset.read(1, window=_raster_window(window))
+        with bounded_cache():
+            try:
+                dataset = rasterio.open(self.path)
+            except rasterio.errors.RasterioIOError as error:
+                raise RunError(f"{self.path} cannot be read; run `label` again") from error
+            with dataset:
+                yield lambda window: dataset.read(1, window=_raster_window(window))
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,11 @@ class Painting:
 
     visible: NDArray[np.int64]
     coverage: Coverage
+
+
+def bounded_cache() -> rasterio.Env:
+    """Return a context in which GDAL keeps few blocks: its own bound is a share of all memory."""
+    return rasterio.Env(GDAL_CACHEMAX=CACHE_MB)
 
 
 def _raster_window(window: Window) -> RasterWindow:
@@ -151,7 +159,11 @@ def paint_scene(
     progress = progress or NoProgress()
     visible = np.zeros(stitching.n_segments + 1, np.int64)
     coverage = Coverage()
-    with replacing(path) as temporary, _create(temporary, grid.height, grid.width) as raster:
+    with (
+        bounded_cache(),
+        replacing(path) as temporary,
+        _create(temporary, grid.height, grid.width) as raster,
+    ):
         cores = paint_cores(grid.window, tiles, read, stitching, fill=fill)
         for done, (tile, ids, part) in enumerate(cores, start=1):
             raster.write(ids, 1, window=_raster_window(tile.core))

@@ -375,7 +375,7 @@ def _write_results(
         )
         masks = [part.load_masks()] if keep_masks else None
         write_package(
-            package, [part.load_polygons()], table, legend, part.grid, masks=masks, progress=clock
+            package, part.load_polygons(), table, legend, part.grid, masks=masks, progress=clock
         )
     if model is not None:
         model.save(outputs.classes)

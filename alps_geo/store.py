@@ -68,8 +68,8 @@ def replacing(path: Path) -> Iterator[Path]:
     OutputError
         If the system does not let the file be written.
     """
-    # A name of its own, because a worker that was given up may still write the same tile. The suffix
-    # stays last, because GDAL tells formats by it.
+    # A name of its own, because a worker that was given up may still write the same tile. The
+    # suffix stays last, because GDAL tells formats by it.
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield temporary
