@@ -106,14 +106,13 @@ class SceneRun:
         return load_segments(self.folder)
 
     def load_polygons(self) -> Iterator[Polygons]:
-        """Give the segments' polygons in parts, raising `RunError` if they are missing or damaged."""
+        """Give the segments' polygons in parts; `RunError` if they are missing or damaged."""
         path = self.folder / "polygons.parquet"
         with _explaining(path), pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(POLYGONS_AT_ONCE):
-                columns = [
-                    batch[name].to_numpy(zero_copy_only=False)
-                    for name in ("segment_id", "geometry", "area_m2")
-                ]
+            for number in range(file.num_row_groups):
+                # Group by group: reading in batches, Arrow reads far ahead.
+                group = file.read_row_group(number, use_threads=False)
+                columns = [group[name].to_numpy() for name in ("segment_id", "geometry", "area_m2")]
                 yield Polygons.from_wkb(*columns)
 
     def load_masks(self) -> MaskTable:
@@ -154,11 +153,11 @@ class SceneRun:
             columns = {**vars(masks), "geometry": shapely.to_wkb(masks.geometry)}
             _write(self.folder / "masks.parquet", **columns)
         tile_facts = self._tile_facts()
-        if tile_facts["unreadable_tiles"]:
-            names = ", ".join(list(tile_facts["unreadable_tiles"])[:5])
+        unreadable = tile_facts["unreadable_tiles"]
+        if unreadable:
             progress.warning(
-                f"{len(tile_facts['unreadable_tiles'])} of {len(self.tiles)} tiles could not be read"
-                f" and stay unlabelled ({names}); run.json says why"
+                f"{len(unreadable)} of {len(self.tiles)} tiles could not be read and stay"
+                f" unlabelled ({', '.join(list(unreadable)[:5])}); run.json says why"
             )
         facts = {
             **tile_facts,

@@ -176,7 +176,7 @@ def _add_symbol(symbols: Element, name: str, properties: Mapping[str, str]) -> N
         symbols, "symbol", type="fill", name=name, alpha="1", clip_to_extent="1", force_rhr="0"
     )
     # Two of these names are Python's own words.
-    plain = {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
+    plain = {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}  # nosec B105
     fill = SubElement(symbol, "layer", plain)
     options = SubElement(fill, "Option", type="Map")
     for key, value in properties.items():

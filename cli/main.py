@@ -32,6 +32,13 @@ class ErrorGroup(click.Group):
         except AlpsGeoError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except MemoryError:
+            click.echo(
+                "Error: not enough memory; finished tiles are kept: give the same command again"
+                " with fewer --workers, or start anew with a smaller --tile-size",
+                err=True,
+            )
+            ctx.exit(AlpsGeoError.exit_code)
         except KeyboardInterrupt:
             click.echo("Stopped.", err=True)
             ctx.exit(Cancelled.exit_code)
