@@ -257,7 +257,11 @@ def _manifest(
     """Return all that the stored tiles depend on."""
     chosen = describe_settings(settings)
     return {
-        "model": {"name": model.name, "checksum": model.checksum},
+        "model": {
+            "name": model.name,
+            "checksum": model.checksum,
+            "precision": settings.model.precision,
+        },
         "stretch": stretch.to_dict(),
         "settings": {name: chosen[name] for name in ("scene", "tiles", "masks")},
         "scenes": {
