@@ -18,7 +18,7 @@ FEATURE_MODES = ("corrected", "paper")
 T = TypeVar("T")
 
 
-def setting(default: T, text: str, **extra: Any) -> T:  # noqa: ANN401 - click's own keywords
+def setting(default: T, text: str, **extra: Any) -> T:
     """Declare a field with its help text and what the command line needs to know of it.
 
     Parameters
@@ -29,7 +29,8 @@ def setting(default: T, text: str, **extra: Any) -> T:  # noqa: ANN401 - click's
         One sentence for `--help`, the QGIS dialog and the README; with the unit.
     **extra
         `flags` (option names where not made from the field's name), `choices` (allowed words),
-        `metavar` (what the value is called in the help).
+        `metavar` (what the value is called in the help), `least` and `most` (what a number can be;
+        forms offer no others).
     """
     value: T = field(default=default, metadata={"help": text, **extra})
     return value
@@ -87,12 +88,19 @@ class TileSettings:
     """How a scene is cut into tiles."""
 
     size: int = setting(
-        1024, "Side of the square tiles, in pixels.", flags=("--tile-size",), metavar="PX"
+        1024,
+        "Side of the square tiles, in pixels.",
+        flags=("--tile-size",),
+        metavar="PX",
+        least=64,
+        most=16384,
     )
     overlap: int = setting(
         256,
         "How far neighbouring tiles overlap, in pixels; smaller objects are seen whole.",
         metavar="PX",
+        least=0,
+        most=8192,
     )
 
     def __post_init__(self) -> None:
@@ -110,14 +118,26 @@ class MaskSettings:
     """Which masks a model makes, and which of them are kept."""
 
     area_threshold: float = setting(
-        0.3, "Drop masks above this share of the tile's valid area (the paper's gate)."
+        0.3,
+        "Drop masks above this share of the tile's valid area (the paper's gate).",
+        least=0.001,
+        most=1.0,
     )
-    min_area_px: int = setting(16, "Drop masks below this area, in pixels.", metavar="PX")
-    points_per_side: int = setting(32, "SAM: prompt points along a tile's side.", metavar="N")
-    pred_iou_thresh: float = setting(0.88, "SAM: drop masks with a predicted IoU below this.")
-    stability_score_thresh: float = setting(0.95, "SAM: drop masks with a stability below this.")
+    min_area_px: int = setting(16, "Drop masks below this area, in pixels.", metavar="PX", least=1)
+    points_per_side: int = setting(
+        32, "SAM: prompt points along a tile's side.", metavar="N", least=1, most=256
+    )
+    pred_iou_thresh: float = setting(
+        0.88, "SAM: drop masks with a predicted IoU below this.", least=0.0, most=1.0
+    )
+    stability_score_thresh: float = setting(
+        0.95, "SAM: drop masks with a stability below this.", least=0.0, most=1.0
+    )
     box_nms_thresh: float = setting(
-        0.7, "SAM: box IoU above which the poorer of two masks is a duplicate."
+        0.7,
+        "SAM: box IoU above which the poorer of two masks is a duplicate.",
+        least=0.0,
+        most=1.0,
     )
 
     def __post_init__(self) -> None:
@@ -165,7 +185,12 @@ class ClassSettings:
     """How pseudo-classes are found."""
 
     n_classes: int = setting(
-        16, "Number of pseudo-classes.", flags=("-k", "--n-classes"), metavar="K"
+        16,
+        "Number of pseudo-classes.",
+        flags=("-k", "--n-classes"),
+        metavar="K",
+        least=2,
+        most=65535,
     )
     classes: str | None = setting(
         None,
@@ -173,7 +198,7 @@ class ClassSettings:
         " colours as there.",
         metavar="MODEL",
     )
-    seed: int = setting(0, "Seed of the clustering.", metavar="N")
+    seed: int = setting(0, "Seed of the clustering.", metavar="N", least=0, most=2**31 - 1)
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -181,9 +206,7 @@ class ClassSettings:
             2 <= self.n_classes <= 65535,
             f"n-classes must be from 2 to 65535, not {self.n_classes}; use 2 or more",
         )
-        _check(
-            0 <= self.seed < 2**32, f"seed must be from 0 to 4294967295, not {self.seed}"
-        )
+        _check(0 <= self.seed < 2**32, f"seed must be from 0 to 4294967295, not {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -194,12 +217,15 @@ class OutputSettings:
         0.0,
         "Simplify the polygons' shared edges by this many pixels; 0 keeps every pixel corner.",
         metavar="PX",
+        least=0.0,
     )
     fill: int = setting(
         0,
         "Give unlabelled valid pixels to the nearest segment within this many pixels; the record"
         " says how many.",
         metavar="PX",
+        least=0,
+        most=256,
     )
     keep_masks: bool = setting(
         False, "Add a layer 'masks' with every accepted mask's whole outline, overlaps kept."
@@ -215,7 +241,7 @@ class OutputSettings:
 class RunSettings:
     """How a run is carried out; nothing here changes the result."""
 
-    workers: int = setting(1, "Processes that work on tiles.", metavar="N")
+    workers: int = setting(1, "Processes that work on tiles.", metavar="N", least=1, most=1024)
     overwrite: bool = setting(
         False,
         "Start again, or go on with the same run where it stopped (the default).",
@@ -261,7 +287,10 @@ class Settings:
             chosen.setdefault(part_name, {})[field_name] = value
         parts = {part.name: part.default for part in dataclasses.fields(cls)}
         return cls(
-            **{name: dataclasses.replace(part, **chosen.get(name, {})) for name, part in parts.items()}
+            **{
+                name: dataclasses.replace(part, **chosen.get(name, {}))
+                for name, part in parts.items()
+            }
         )
 
 
