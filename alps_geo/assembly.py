@@ -76,7 +76,9 @@ class SceneRun:
         try:
             facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise RunError(f"{path} cannot be read: the run is not finished; run `label`") from error
+            raise RunError(
+                f"{path} cannot be read: the run is not finished; run `label`"
+            ) from error
         return facts
 
     def load_segments(self) -> Segments:
@@ -193,7 +195,8 @@ def _common_pixels(runs: Runs, tile: Tile) -> NDArray[np.int64]:
     common = (matrix @ matrix.T).tocoo()
     first, second = common.coords
     rows = np.stack([present[first], present[second], common.data.astype(np.int64)], axis=1)
-    return rows[first != second]
+    others: NDArray[np.int64] = rows[first != second]
+    return others
 
 
 def _parents(common: NDArray[np.int64], areas: NDArray[np.int64]) -> NDArray[np.int64]:

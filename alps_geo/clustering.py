@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
@@ -200,17 +200,22 @@ def cluster(
     progress = progress or NoProgress()
     spread = float(np.sqrt(sample.var(axis=0).sum()))
     centers = seed_centers(sample, n_centers, seed)
-    # The sample counts first, so that the corner where a scene begins does not pull centres away.
-    centers, weights = update_online(centers, np.zeros(n_centers, np.int64), sample)
-    online, limit = 0, MAX_ONLINE_PASSES + MAX_EXACT_PASSES
-    moved = np.inf
-    while online < MAX_ONLINE_PASSES and moved > ONLINE_SHIFT * spread:
-        before = centers
-        for block in blocks():
-            centers, weights = update_online(centers, weights, block)
-        moved = _shift(before, centers, weights)
-        online += 1
-        progress.step(online, limit)
+    # A centre that gets few rows stays where it is: exact passes find a place for empty ones.
+    kmeans = MiniBatchKMeans(
+        n_centers, init=centers, n_init=1, reassignment_ratio=0.0, random_state=seed
+    )
+    online, limit, moved = 0, MAX_ONLINE_PASSES + MAX_EXACT_PASSES, np.inf
+    with _threads().limit(limits=1):
+        # The sample counts first, so that the corner where a scene begins does not pull centres.
+        kmeans.partial_fit(sample)
+        while online < MAX_ONLINE_PASSES and moved > ONLINE_SHIFT * spread:
+            centers = kmeans.cluster_centers_.copy()
+            for block in blocks():
+                kmeans.partial_fit(block)
+            moved = _shift(centers, kmeans.cluster_centers_, np.ones(n_centers, np.int64))
+            online += 1
+            progress.step(online, limit)
+    centers = kmeans.cluster_centers_
     exact, moved = 0, np.inf
     while exact < MAX_EXACT_PASSES and moved > EXACT_SHIFT * spread:
         before = centers

@@ -421,9 +421,7 @@ def _runs_of_pixels(
     """Make runs from sorted pixel numbers (row * width + col) of each set."""
     rows, cols = np.divmod(pixels.astype(np.int64), width)
     first = np.ones(len(pixels), bool)
-    first[1:] = (
-        (np.diff(owners) != 0) | (np.diff(rows) != 0) | (np.diff(cols) != 1)
-    )
+    first[1:] = (np.diff(owners) != 0) | (np.diff(rows) != 0) | (np.diff(cols) != 1)
     starts = np.flatnonzero(first)
     stops = np.append(starts[1:], len(pixels))
     values = np.stack([rows[starts], cols[starts], cols[starts] + (stops - starts)], axis=1)

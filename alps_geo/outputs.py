@@ -120,7 +120,7 @@ def write_labels(
         try:
             with _without_ground_warnings():
                 counts = _write_source(source, read, values, grid, legend, progress)
-                _copy_optimized(source, temporary)
+                _copy_optimized(source, temporary, _block_side(grid.height, grid.width))
                 _check_counts(temporary, counts)
             sizes = {class_id: int(counts[class_id]) for class_id in legend.ids}
             present = gdal_sidecar.read_text("utf-8") if gdal_sidecar.exists() else None
@@ -258,13 +258,24 @@ def _write_source(
     return counts
 
 
-def _copy_optimized(source: Path, path: Path) -> None:
+def _block_side(height: int, width: int) -> int:
+    """Return a block size that no large level's width equals: such a level passes for striped."""
+    widths = set()
+    while max(height, width) > _BLOCK:
+        widths.add(width)
+        height, width = -(-height // 2), -(-width // 2)
+    return next(
+        side for side in (_BLOCK, _BLOCK // 2, _BLOCK // 4, 2 * _BLOCK) if side not in widths
+    )
+
+
+def _copy_optimized(source: Path, path: Path, side: int) -> None:
     # The mode of a neighbourhood is a class that is there; an average of ids would be none.
     rasterio.shutil.copy(
         source,
         path,
         driver="COG",
-        blocksize=_BLOCK,
+        blocksize=side,
         compress="DEFLATE",
         overview_resampling="MODE",
         bigtiff="IF_SAFER",

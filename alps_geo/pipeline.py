@@ -82,7 +82,7 @@ def label(
     out: str | Path,
     *,
     progress: Progress | None = None,
-    **options: Any,  # noqa: ANN401 - the settings' own types
+    **options: Any,
 ) -> Outputs:
     """Label scenes: the same call as `alps-geo label`.
 
@@ -163,7 +163,9 @@ def label_scenes(
     runs = [_scene_run(folder, stem, scene, settings.tiles) for stem, scene in opened.items()]
     run = _Run(folder.out, tuple(runs), manifest, clock)
     if known and _is_finished(run, settings):
-        clock.message(f"{out} holds this very run, finished; nothing to do (--overwrite runs again)")
+        clock.message(
+            f"{out} holds this very run, finished; nothing to do (--overwrite runs again)"
+        )
         return run.outputs()
     _label_tiles(run, opened, settings, model)
     for scene_run in run.scenes:
@@ -263,9 +265,7 @@ def edit_classes(
     return _write_results(run, model, record)
 
 
-def _open_scenes(
-    paths: Sequence[str], settings: Settings, progress: Progress
-) -> dict[str, Scene]:
+def _open_scenes(paths: Sequence[str], settings: Settings, progress: Progress) -> dict[str, Scene]:
     """Open scenes by stems of their own, and pass on what they have to say."""
     if not paths:
         raise SettingsError("no scene is named; name one or more")
@@ -387,7 +387,11 @@ def _write_results(
     if keep_masks is None:
         keep_masks = record["settings"]["outputs"]["keep_masks"]
     outputs, clock = run.outputs(), run.clock
-    legend = model.legend_ if model is not None else Legend(record["settings"]["classes"]["n_classes"], ())
+    legend = (
+        model.legend_
+        if model is not None
+        else Legend(record["settings"]["classes"]["n_classes"], ())
+    )
     for part, labels, package in zip(run.scenes, outputs.labels, outputs.packages, strict=True):
         segments = part.load_segments()
         found = _predict(model, segments)

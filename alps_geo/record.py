@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import resource
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,6 +14,9 @@ from typing import Any
 from .assembly import SceneRun
 from .errors import RunError
 from .settings import Settings
+
+if sys.platform != "win32":
+    import resource
 
 #: Libraries whose versions may change a result.
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "scikit-image", "rasterio", "shapely", "torch")
@@ -62,7 +64,12 @@ def describe_scene(run: SceneRun, path: str, fingerprint: str) -> dict[str, Any]
 
 
 def peak_memory_mb() -> float:
-    """Return the largest resident memory of this process and its children so far, in MB."""
+    """Return the largest resident memory of this process and its children so far, in MB.
+
+    Not known on Windows: 0 there.
+    """
+    if sys.platform == "win32":
+        return 0.0
     largest = max(
         resource.getrusage(who).ru_maxrss
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)

@@ -110,10 +110,10 @@ def build_segments(
 def _feature_columns(
     tiles: Sequence[Tile], read: Callable[[int], TileRecord]
 ) -> tuple[list[str], list[float]]:
-    """Return names and weights of the features; none where no tile has any mask."""
+    """Return names and weights of the features; none where no tile has a valid pixel."""
     for index in range(len(tiles)):
         features = read(index).features
-        if len(features.values):
+        if features.names:
             return list(features.names), features.weights.tolist()
     return [], []
 
@@ -134,8 +134,7 @@ def load_segments(folder: Path) -> Segments:
     try:
         table = pq.read_table(folder / "segments.parquet")
         header = json.loads(table.schema.metadata[b"alps_geo"])
-        mode = "r" if len(table) else None
-        features = np.load(folder / "features.npy", mmap_mode=mode)
+        features = np.load(folder / "features.npy", mmap_mode="r")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder} has no finished segments: {error}; run `label` again") from error
     columns = {name: table[name].to_numpy() for name in table.column_names}

@@ -285,21 +285,22 @@ class Settings:
             _check(option in names, f"unknown setting {option!r}; known: {', '.join(names)}")
             part_name, field_name = names[option]
             chosen.setdefault(part_name, {})[field_name] = value
-        parts = {part.name: part.default for part in dataclasses.fields(cls)}
-        return cls(
-            **{
-                name: dataclasses.replace(part, **chosen.get(name, {}))
-                for name, part in parts.items()
-            }
-        )
+        default: Any = cls()
+        parts = {
+            name: dataclasses.replace(getattr(default, name), **values)
+            for name, values in chosen.items()
+        }
+        changed: Settings = dataclasses.replace(default, **parts)
+        return changed
 
 
 def all_settings() -> list[tuple[dataclasses.Field[Any], dataclasses.Field[Any]]]:
     """Return every setting as (part of `Settings`, field of that part), in order."""
+    default: Any = Settings()
     return [
         (part, item)
         for part in dataclasses.fields(Settings)
-        for item in dataclasses.fields(part.default)
+        for item in dataclasses.fields(getattr(default, part.name))
     ]
 
 

@@ -238,7 +238,9 @@ def _match(first: int, second: int, view: Callable[[int], TileView]) -> _Match:
         nothing = np.zeros(0, np.int64)
         return _Match((first, second), np.zeros((2, 0), np.int64), (nothing, nothing))
     in_a, in_b = _Parts.find(a, b, shared), _Parts.find(b, a, shared)
-    return _Match((first, second), _pair(in_a, in_b), (_missed(a, b, shared), _missed(b, a, shared)))
+    return _Match(
+        (first, second), _pair(in_a, in_b), (_missed(a, b, shared), _missed(b, a, shared))
+    )
 
 
 @dataclass(frozen=True)
@@ -279,7 +281,8 @@ def _pair(a: _Parts, b: _Parts) -> NDArray[np.int64]:
         if not taken_a[one[number]] and not taken_b[two[number]]:
             taken_a[one[number]] = taken_b[two[number]] = True
             pairs.append((a.owner[one[number]], b.owner[two[number]]))
-    return np.array(pairs, np.int64).reshape(-1, 2).T
+    matched: NDArray[np.int64] = np.array(pairs, np.int64).reshape(-1, 2).T
+    return matched
 
 
 def _missed(view: TileView, owner: TileView, shared: Window) -> NDArray[np.int64]:
@@ -290,11 +293,12 @@ def _missed(view: TileView, owner: TileView, shared: Window) -> NDArray[np.int64
     covered[owner.runs.clip(shared).shift(-shared.row, -shared.col).pixels()] = 1
     chosen = view.runs.take(candidates).clip(shared).shift(-shared.row, -shared.col)
     cover = chosen.matrix(shared.height, shared.width) @ covered.ravel()
-    return candidates[cover < MIN_COVER * view.areas[candidates]]
+    missed: NDArray[np.int64] = candidates[cover < MIN_COVER * view.areas[candidates]]
+    return missed
 
 
 def _group(offsets: NDArray[np.int64], facts: _Facts, matches: Sequence[_Match]) -> Stitching:
-    """Number the groups of matched masks, and decide which pixels of each mask count."""
+    """Give groups of matched masks numbers, and decide which pixels of each mask count."""
     count = len(facts.area)
     group, alone = _components(offsets, count, matches)
     adopted = np.zeros(count, bool)
@@ -353,9 +357,7 @@ def _representatives(group: NDArray[np.int64], facts: _Facts) -> NDArray[np.bool
     return chosen & facts.whole
 
 
-def _distinct(
-    group: NDArray[np.int64], value: NDArray[np.int64], count: int
-) -> NDArray[np.int64]:
+def _distinct(group: NDArray[np.int64], value: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Count the distinct values of each group."""
     pairs = np.unique(np.stack([group, value]), axis=1)
     return np.bincount(pairs[0], minlength=count)

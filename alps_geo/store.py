@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -160,7 +160,9 @@ class RunFolder:
         try:
             manifest: dict[str, Any] = json.loads(self.manifest_path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise RunError(f"{self.out} holds no run of alps-geo: no {self.manifest_path}") from error
+            raise RunError(
+                f"{self.out} holds no run of alps-geo: no {self.manifest_path}"
+            ) from error
         except (OSError, ValueError) as error:
             raise RunError(f"{self.manifest_path} cannot be read: {error}; --overwrite") from error
         return manifest
@@ -229,7 +231,9 @@ def _list_column(runs: Runs) -> pa.ListArray:
     )
 
 
-def _matrix_column(values: NDArray[Any]) -> pa.FixedSizeListArray:
+def _matrix_column(values: NDArray[Any]) -> pa.Array:
+    if not values.shape[1]:  # a tile without a valid pixel has no features
+        return pa.nulls(len(values))
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
 
@@ -283,8 +287,10 @@ def _masks_of(table: pa.Table) -> Masks:
 
 
 def _matrix(table: pa.Table, name: str) -> NDArray[Any]:
-    column = table[name]
-    values: NDArray[Any] = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    column = table[name].combine_chunks()
+    if isinstance(column, pa.NullArray):
+        return np.zeros(0, np.float32)
+    values: NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
     return values
 
 

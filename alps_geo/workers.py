@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -151,13 +152,28 @@ def _open_executor(workers: int) -> Iterator[Executor]:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keep Ctrl-C from the processes that are started inside: this one tells them when to stop."""
+    # A terminal sends the signal to all; what is blocked here stays blocked in a new process.
+    if not hasattr(signal, "pthread_sigmask"):
+        yield  # Windows
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _run_in(
     executor: Executor, jobs: Iterable[Job], in_flight: int, done: Callable[[str], None]
 ) -> None:
     """Hand out jobs, few at once, so that a cancelled run stops soon."""
     running: set[Future[str]] = set()
     for job in jobs:
-        running.add(executor.submit(run_job, job))
+        with _interrupts_held():
+            running.add(executor.submit(run_job, job))
         if len(running) >= in_flight:
             running = _collect(running, done)
     while running:

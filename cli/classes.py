@@ -52,11 +52,11 @@ def classes(
     OUT is the folder of a run. Changes are written to all its files: label rasters, GeoPackages,
     styles and the class model. Ids stay, so what refers to them still holds.
     """
-    chosen_names = _parse_pairs("--name", names)
-    chosen_colors = _parse_pairs("--color", colors)
-    groups = [_parse_ids(text) for text in merges]
     folder = Path(out)
     with reporting(ctx, progress_mode) as reporter:
+        chosen_names = _parse_pairs("--name", names)
+        chosen_colors = _parse_pairs("--color", colors)
+        groups = [_parse_ids(text) for text in merges]
         if chosen_names or chosen_colors or groups:
             from alps_geo.pipeline import edit_classes
 

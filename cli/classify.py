@@ -32,8 +32,8 @@ def classify(
     OUT is the folder of a run of `alps-geo label`. No mask model runs: segments keep their shapes
     and numbers, and classes, styles and tables are written anew.
     """
-    check_classes_or_number(ctx)
     with reporting(ctx, progress_mode) as reporter:
+        check_classes_or_number(ctx)
         make_settings({"n_classes": n_classes, "seed": seed})
         from alps_geo.pipeline import classify as classify_run
 

@@ -42,8 +42,8 @@ def info(
     labelled on trial. Nothing is written. A scene or a setting that `label` would refuse is refused
     with the same message.
     """
-    check_classes_or_number(ctx)
     with reporting(ctx, progress_mode) as reporter:
+        check_classes_or_number(ctx)
         settings = make_settings(options)
         from alps_geo.inspection import inspect
 
@@ -59,11 +59,11 @@ def info(
 
 def _show(plan: Plan) -> None:
     scene = plan.scene
-    size_m = scene["pixel_size_m"]
+    size_m, bands = scene["pixel_size_m"], ", ".join(map(str, scene["bands"]))
     rows = {
         "scene": f"{scene['path']} ({scene['format']})",
         "size": f"{scene['width']:,} x {scene['height']:,} pixels, {plan.valid_share:.1%} valid",
-        "bands": f"{', '.join(map(str, scene['bands']))} of {scene['band_count']} ({scene['dtype']})",
+        "bands": f"{bands} of {scene['band_count']} ({scene['dtype']})",
         "mask": scene["mask"],
         "CRS": scene["crs"] or "none: areas in pixels only",
         "pixel size": "unknown" if size_m is None else f"{size_m:.4g} m",

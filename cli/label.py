@@ -42,8 +42,8 @@ def label(
     classes.safetensors (the class model) and run.json (the record). A run that was stopped goes on
     when the same command is given again.
     """
-    check_classes_or_number(ctx)
     with reporting(ctx, progress_mode, keeps="finished tiles are kept") as reporter:
+        check_classes_or_number(ctx)
         settings = make_settings(options)
         from alps_geo.pipeline import label_scenes
 

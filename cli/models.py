@@ -1,4 +1,4 @@
-"""tmp"""
+"""Placeholder for `alps-geo models`, until the commands for weights are there."""
 
 import click
 

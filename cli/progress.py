@@ -132,6 +132,8 @@ class Reporter:
 class LineReporter(Reporter):
     """Writes plain lines to stderr, few enough for a log file."""
 
+    _name, _shown, _time = "", 0.0, 0.0
+
     def show_stage(self, name: str) -> None:
         """Write the stage's name."""
         self._name, self._shown, self._time = name, 0.0, time.monotonic()
@@ -143,7 +145,7 @@ class LineReporter(Reporter):
         if share < self._shown + LINE_SHARE and now < self._time + LINE_SECONDS:
             return
         self._shown, self._time = share, now
-        left = f", about {in_words(left_s)} left" if left_s is not None and done < total else ""
+        left = f", about {in_words(left_s)} left" if left_s is not None and left_s >= 1 else ""
         click.echo(f"{self._name}: {done} of {total}{left}", err=True)
 
     def show_text(self, kind: str, text: str) -> None:
@@ -176,7 +178,9 @@ class BarReporter(Reporter):
 
     def show_step(self, done: int, total: int, left_s: float | None) -> None:
         """Move the bar."""
-        left = "" if left_s is None or done >= total else f"about {in_words(left_s)} left"
+        if not self._bar.tasks:
+            self.show_stage("")
+        left = f"about {in_words(left_s)} left" if left_s is not None and left_s >= 1 else ""
         self._bar.update(
             self._task, completed=done, total=total, count=f"{done}/{total}", left=left
         )

@@ -114,8 +114,8 @@ def test_every_public_name_can_be_had():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="has no attribute 'lable'"):
-        _ = alps_geo.lable
+    with pytest.raises(AttributeError, match="has no attribute 'labelling'"):
+        _ = alps_geo.labelling
 
 
 def test_rio_has_the_commands():

@@ -18,7 +18,15 @@ from sklearn.metrics import adjusted_rand_score
 
 from alps_geo import classfile
 from alps_geo.classes import ClassModel
-from alps_geo.clustering import BLOCK, nearest, reblock, sketch, update_exactly, update_online
+from alps_geo.clustering import (
+    BLOCK,
+    nearest,
+    reblock,
+    sketch,
+    squared_distance,
+    update_exactly,
+    update_online,
+)
 from alps_geo.errors import ModelError, OutputError, SettingsError
 from alps_geo.legend import Legend
 from alps_geo.palette import PALETTE
@@ -157,10 +165,10 @@ def test_as_many_classes_as_segments_put_each_in_its_own() -> None:
 
 
 def test_rare_segments_among_very_many_equal_ones_are_found() -> None:
-    values = np.zeros((30000, 2), np.float32)
-    values[[5, 15000, 29999]] = [[1, 0], [0, 1], [5, 5]]
-    model = ClassModel(ClassSettings(n_classes=4), make_source(2)).fit([values])
-    assert sorted(model.counts_) == [1, 1, 1, 29997]
+    values = np.zeros((200_000, 2), np.float32)
+    values[::25_000] = np.random.default_rng(1).normal(size=(8, 2))
+    model = ClassModel(ClassSettings(n_classes=9), make_source(2)).fit([values])
+    assert sorted(model.counts_) == [1] * 8 + [199_992]
 
 
 @pytest.mark.parametrize(
@@ -263,6 +271,17 @@ def test_the_nearest_centre_is_the_first_of_the_nearest(
         barred = rng.integers(0, 2, rows)
         table[groups[None] == barred[:, None]] = np.inf
         assert np.array_equal(nearest(points, places, groups, barred), table.argmin(axis=1))
+
+
+def test_a_near_tie_is_decided_by_exact_distances_not_by_a_matrix_product() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(200, 5)) + 1000
+    # Two centres on opposite sides of each point: only the last digits tell which is nearer.
+    offsets = rng.normal(size=(200, 5))
+    for point, offset in zip(points, offsets, strict=True):
+        places = np.stack([point + offset, point - offset])
+        exact = np.concatenate([squared_distance(point[None], place[None]) for place in places])
+        assert nearest(point[None], places)[0] == exact.argmin()
 
 
 def test_confidence_is_the_margin_between_the_two_nearest_classes() -> None:

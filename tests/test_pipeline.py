@@ -203,14 +203,18 @@ def test_classes_are_named_coloured_and_merged_with_stable_ids(
     path = make_scene(draw_objects(draw_blocks()))
     outputs = label_drawing(path, tmp_path / "out", n_classes=4)
     before = read(outputs.labels[0])
-    edit_classes(outputs.folder, names={2: 'Straße "1/2" 🛣'}, colors={2: "#123456"}, merges=[(0, 3)])
+    edit_classes(
+        outputs.folder, names={2: 'Straße "1/2" 🛣'}, colors={2: "#123456"}, merges=[(0, 3)]
+    )
     after = read(outputs.labels[0])
     assert (after == np.where(before == 3, 0, before)).all()
     segments = geopandas.read_file(outputs.packages[0], layer="segments")
     assert set(segments[segments.class_id == 2].class_name) == {'Straße "1/2" 🛣'}
     with rasterio.open(outputs.labels[0]) as file:
         assert file.colormap(1)[2] == (0x12, 0x34, 0x56, 255)
-    again = label(path, tmp_path / "again", model="fake", stretch="none", classes=str(outputs.folder))
+    again = label(
+        path, tmp_path / "again", model="fake", stretch="none", classes=str(outputs.folder)
+    )
     assert 3 not in np.unique(read(again.labels[0]))
 
 
@@ -220,7 +224,7 @@ def test_kept_masks_have_whole_outlines_and_parents(
     class Nested(FakeModel):
         """Finds every object, and all objects of a tile together as one."""
 
-        def segment(self, pixels, valid):  # noqa: ANN001, ANN202
+        def segment(self, pixels, valid):
             from alps_geo.masks import Masks, Runs
 
             masks, embedding = super().segment(pixels, valid)

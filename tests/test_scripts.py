@@ -36,11 +36,8 @@ def find_python(path):
 def make_python(folder, name, version):
     """Write a stand-in that knows its version, and nothing else."""
     program = folder / name
-    program.write_text(
-        "#!/bin/bash\n"
-        f'exec {sys.executable} -c "import sys; sys.version_info = {version}; exec(sys.argv[1])" "$2"\n',
-        encoding="utf-8",
-    )
+    code = f"import sys; sys.version_info = {version}; exec(sys.argv[1])"
+    program.write_text(f'#!/bin/bash\nexec {sys.executable} -c "{code}" "$2"\n', encoding="utf-8")
     program.chmod(0o755)
     return program
 

@@ -96,7 +96,9 @@ def _jitter(runs: Runs, valid: NDArray[np.bool_], rng: np.random.Generator) -> R
 def _move_boundary(bitmap: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
     """Return the mask with its boundary moved in and out by up to `JITTER_PX`, smoothly."""
     signed = ndimage.distance_transform_edt(~bitmap) - ndimage.distance_transform_edt(bitmap)
-    coarse = rng.uniform(-JITTER_PX, JITTER_PX, (bitmap.shape[0] // 8 + 2, bitmap.shape[1] // 8 + 2))
+    coarse = rng.uniform(
+        -JITTER_PX, JITTER_PX, (bitmap.shape[0] // 8 + 2, bitmap.shape[1] // 8 + 2)
+    )
     shift = ndimage.zoom(coarse, 8, order=1)[: bitmap.shape[0], : bitmap.shape[1]]
     moved: NDArray[np.bool_] = signed <= np.where(bitmap, shift - 1, shift)
     return moved

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.measure import label
 from skimage.segmentation import watershed
 
 from .texture import blur
@@ -62,8 +63,10 @@ class Hierarchy:
         while True:
             further = above[above]
             if np.array_equal(further, above):
-                return above[: self.n_leaves]
+                break
             above = further
+        regions: Ints = above[: self.n_leaves]
+        return regions
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class MergeRules:
     limit : float
         Cost from which regions stay apart.
     max_area, min_area : int
-        No region grows beyond the first, in pixels; regions below the second are always merged.
+        In pixels. Regions below the second are always merged, others only up to the first.
     """
 
     limit: float
@@ -103,8 +106,13 @@ def build_hierarchy(
     gradient = _gradient(lab, valid)
     if not gradient.any():
         return _link(np.zeros(valid.shape, np.int32), lab, rules)
-    leaves = _split_large(watershed(gradient, mask=valid).astype(np.int32), rules.max_area)
-    return _link(leaves, lab, rules)
+    basins = watershed(gradient, mask=valid)  # type: ignore[no-untyped-call]
+    return _link(_split_large(basins.astype(np.int32), rules.max_area), lab, rules)
+
+
+def sum_groups(groups: NDArray[np.integer], values: NDArray[np.floating], count: int) -> Floats:
+    """Sum values by the number of their group, from 0 to `count` - 1."""
+    return np.asarray(np.bincount(groups, values, count), np.float64)
 
 
 def _gradient(lab: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -115,7 +123,7 @@ def _gradient(lab: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.
             squares += np.square(ndimage.sobel(smooth, axis, mode="nearest"))
     squares[~valid] = 0
     # Rounded, so that rounding errors of the filters make no basins where all is alike.
-    steps: NDArray[np.float32] = np.round(np.sqrt(squares) * 32) / 256
+    steps: NDArray[np.float32] = np.round(np.sqrt(squares) * 32)
     return steps
 
 
@@ -128,19 +136,17 @@ def _split_large(leaves: NDArray[np.int32], max_area: int) -> NDArray[np.int32]:
     height, width = leaves.shape
     side = max(1, min(_BLOCK, int(max_area**0.5)))
     across = -(-width // side)
-    blocks = np.arange(height)[:, None] // side * across + np.arange(width) // side + 1
+    blocks = np.arange(height)[:, np.newaxis] // side * across + np.arange(width) // side + 1
     keys = leaves.astype(np.int64) * (int(blocks.max()) + 1) + np.where(large[leaves], blocks, 0)
-    values, numbers = np.unique(keys, return_inverse=True)
-    first = 0 if values[0] == 0 else 1  # key 0 is no data
-    return (numbers.reshape(leaves.shape) + first).astype(np.int32)
+    pieces = label(keys, connectivity=1)  # type: ignore[no-untyped-call]
+    return np.asarray(pieces, np.int32)
 
 
 def _link(leaves: NDArray[np.int32], lab: NDArray[np.float32], rules: MergeRules) -> Hierarchy:
     flat = leaves.ravel()
     count = int(leaves.max())
-    planes = [*lab, np.square(lab).sum(axis=0)]
-    sums = [np.bincount(flat, minlength=count + 1).astype(np.float64)]
-    sums += [np.bincount(flat, plane.ravel(), count + 1) for plane in planes]
+    planes = [np.ones_like(lab[0]), *lab, np.square(lab).sum(axis=0)]
+    sums = [sum_groups(flat, plane.ravel(), count + 1) for plane in planes]
     table = np.stack(sums, axis=1)[1:]
     edges = _touching(leaves, count)
     parents, heights = _merge(table[:, 0], table[:, 1:4], edges, rules)
@@ -193,11 +199,12 @@ def _costs(areas: Floats, sums: Floats, pairs: Ints, sides: Floats, rules: Merge
     """
     first, second = pairs.T
     one, two = areas[first], areas[second]
-    distances = np.square(sums[first] / one[:, None] - sums[second] / two[:, None]).sum(axis=1)
+    means = sums / areas[:, np.newaxis]
+    distances = np.square(means[first] - means[second]).sum(axis=1)
     costs: Floats = one * two / (one + two) * distances / np.sqrt(sides)
     small = np.minimum(one, two) < rules.min_area
     costs = np.where(small, np.minimum(costs, rules.limit) * _SMALL_DISCOUNT, costs)
-    allowed = (one + two <= rules.max_area) & (costs < rules.limit)
+    allowed = (small | (one + two <= rules.max_area)) & (costs < rules.limit)
     return np.where(allowed, costs, np.inf)
 
 
@@ -218,7 +225,8 @@ def _cheapest_of_both(pairs: Ints, costs: Floats, possible: Ints, count: int) ->
     lowest = np.full(count, np.inf)
     np.minimum.at(lowest, first, some)
     np.minimum.at(lowest, second, some)
-    return possible[(some <= lowest[first]) & (some <= lowest[second])]
+    cheapest: Ints = possible[(some <= lowest[first]) & (some <= lowest[second])]
+    return cheapest
 
 
 def _contract(pairs: Ints, sides: Floats, target: Ints) -> tuple[Ints, Floats]:
@@ -229,4 +237,6 @@ def _contract(pairs: Ints, sides: Floats, target: Ints) -> tuple[Ints, Floats]:
     first, second = first[apart], second[apart]
     keys = np.minimum(first, second) * count + np.maximum(first, second)
     keys, groups = np.unique(keys, return_inverse=True)
-    return np.stack([keys // count, keys % count], axis=1), np.bincount(groups, sides[apart])
+    return np.stack([keys // count, keys % count], axis=1), sum_groups(
+        groups, sides[apart], len(keys)
+    )

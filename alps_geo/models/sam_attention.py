@@ -29,7 +29,7 @@ class SharedImage:
 
     Attributes
     ----------
-    scores : Tensor, shape (heads, depth, n)
+    scores : Tensor, shape (heads, depth, n) where the image reads, else (heads, n, depth)
         Projected image tokens that tokens are compared with.
     values : Tensor, shape (heads, n, depth)
         Projected image tokens that tokens read; empty where the image reads.
@@ -78,9 +78,10 @@ class CrossAttention:
 
     def share(self, image: Tensor) -> SharedImage:
         """Project image tokens, shape (n, channels), that are the same for every prompt."""
-        scores = self._split(self._image_projection(image + self._positions)).transpose(1, 2)
+        scores = self._split(self._image_projection(image + self._positions))
         if self._image_reads:
-            return SharedImage(scores.contiguous().to(self._dtype), image.new_empty(0))
+            scores = scores.transpose(1, 2).contiguous()
+            return SharedImage(scores.to(self._dtype), image.new_empty(0))
         values = self._split(self._attention.v_proj(image))
         return SharedImage(scores.contiguous(), values.contiguous())
 
@@ -88,8 +89,21 @@ class CrossAttention:
         """Return scores, shape (batch, heads * tokens, n), for image tokens (batch, n, c)."""
         projected = self._project_tokens(tokens)
         folded = (projected @ self._image_weight).flatten(1, 2).to(self._dtype)
-        table = (projected.to(self._dtype) @ self._table).flatten(1, 2)
-        return torch.baddbmm(table, folded, image.transpose(1, 2))
+        table = self._compare(projected, self._table)
+        return table.baddbmm_(folded, image.transpose(1, 2))
+
+    def _compare(self, projected: Tensor, image_side: Tensor) -> Tensor:
+        """Return projected tokens (batch, heads, t, depth) times (heads, depth, n), by head.
+
+        Returns
+        -------
+        Tensor, shape (batch, heads * t, n)
+        """
+        batch, _, count, _ = projected.shape
+        # All prompts' tokens of a head as one matrix: broadcasting would copy the image side.
+        tokens = projected.to(self._dtype).transpose(0, 1).flatten(1, 2)
+        scores = torch.bmm(tokens, image_side).unflatten(1, (batch, count))
+        return scores.transpose(0, 1).flatten(1, 2)
 
     def read_shared(self, tokens: Tensor, shared: SharedImage) -> Tensor:
         """Let tokens (batch, t, c) read an image that all prompts share; return what they read."""
@@ -97,7 +111,7 @@ class CrossAttention:
         query = self._split(self._token_projection(tokens)).transpose(0, 1).flatten(1, 2)
         # All prompts' tokens ask one image, so that they are one long sequence of queries.
         read = functional.scaled_dot_product_attention(
-            query[None], shared.scores.transpose(1, 2)[None], shared.values[None]
+            query[None], shared.scores[None], shared.values[None]
         )[0]
         read = read.view(self._heads, batch, count, self._depth).permute(1, 2, 0, 3).flatten(2)
         out: Tensor = self._attention.out_proj(read)
@@ -123,7 +137,8 @@ class CrossAttention:
         ----------
         asked, values : Tensor, shape (batch, t, c)
             Tokens with and without their positional codes.
-        image : Tensor, shape (batch or 1, n, c)
+        image : Tensor, shape (batch, n, c), or (1, n, c) with `shared`
+            Overwritten, unless shared.
         shared : SharedImage, optional
             The image's projection where all prompts see the same.
 
@@ -135,11 +150,13 @@ class CrossAttention:
         if shared is None:
             scores = self._scores(asked, image)
         else:
-            scores = (self._project_tokens(asked).to(self._dtype) @ shared.scores).flatten(1, 2)
+            scores = self._compare(self._project_tokens(asked), shared.scores)
         shares = scores.unflatten(1, (self._heads, count)).softmax(2).flatten(1, 2)
         out = self._attention.out_proj
         weight = out.weight.t().view(self._heads, self._depth, -1)
         read = self._split(self._attention.v_proj(values)) @ weight
         # The shares of a head add up to one, so every head may carry its part of the bias.
         read = (read + out.bias / self._heads).flatten(1, 2).to(self._dtype)
+        if shared is None:
+            return image.baddbmm_(shares.transpose(1, 2), read)
         return torch.baddbmm(image.expand(batch, -1, -1), shares.transpose(1, 2), read)

@@ -29,7 +29,7 @@ NAMES = (
 )
 _OCTAVES = 4  # periods of texture from 2 to 32 pixels
 _OBJECT, _SURROUNDINGS = 4, 16  # pixels; radii over which texture is averaged
-_CONTEXT = 64  # pixels; radius over which colour is averaged
+_CONTEXT = 16  # pixels; radius over which colour is averaged
 _NOISE = 0.25  # squared Lab units; texture below it is noise and rounding
 _TRUNCATE = 3.0  # standard deviations at which a Gaussian ends
 _TINY = np.float32(1e-6)
@@ -111,7 +111,7 @@ class Level:
         share = np.pad(self.share, pad)
         total = _sum_fours(share)
         sums = _sum_fours(np.pad(self.planes, [(0, 0), *pad]) * share)
-        return Level(sums / np.maximum(total, _TINY), total / 4, 2 * self.cell)
+        return Level(sums / np.maximum(total, _TINY), total * np.float32(0.25), 2 * self.cell)
 
     def smooth(self, radius: float) -> Planes:
         """Return the planes averaged with a Gaussian of a radius in tile pixels."""

@@ -1,0 +1,54 @@
+"""Pooling: the mean of the interpolated embedding, as torch would make it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from alps_geo.features import pool_features
+from alps_geo.masks import Embedding, Runs
+
+
+def pool_by_definition(pictures, values, stride, shape):
+    """Upsample the embedding with torch, and average it under each mask."""
+    cells = torch.from_numpy(values)[None]
+    size = [round(side * stride) for side in values.shape[1:]]
+    fine = functional.interpolate(cells, size=size, mode="bilinear", align_corners=False)
+    fine = fine[0].numpy()[:, : shape[0], : shape[1]]
+    return np.array([fine[:, picture].mean(axis=1) for picture in pictures])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 6), cols=st.integers(1, 6), stride=st.sampled_from([1, 2, 4, 16]),
+    seed=st.integers(0, 999),
+)  # fmt: skip
+def test_features_are_means_of_the_bilinearly_upsampled_embedding(
+    rows: int, cols: int, stride: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    shape = rows * stride, cols * stride
+    values = rng.normal(size=(3, rows, cols)).astype(np.float32)
+    pictures = rng.random((4, *shape)) < 0.4
+    pictures[:, 0, 0] = True
+    embedding = Embedding(values, stride, ("a", "b", "c"), np.ones(3, np.float32))
+    pooled = pool_features(Runs.from_bitmaps(pictures), embedding, shape)
+    expected = pool_by_definition(pictures, values, stride, shape)
+    assert pooled.values == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_the_mean_of_a_constant_is_that_constant_for_every_mask() -> None:
+    rng = np.random.default_rng(0)
+    values = np.full((1, 64, 64), 0.1, np.float32)
+    embedding = Embedding(values, 16, ("a",), np.ones(1, np.float32))
+    runs = Runs.from_bitmaps(rng.random((5, 1024, 1024)) < rng.random((5, 1, 1)))
+    assert set(pool_features(runs, embedding, (1024, 1024)).values.ravel()) == {np.float32(0.1)}
+
+
+def test_no_masks_give_no_rows() -> None:
+    embedding = Embedding(np.zeros((2, 4, 4), np.float32), 2, ("a", "b"), np.ones(2, np.float32))
+    assert pool_features(Runs.concatenate([]), embedding, (8, 8)).values.shape == (0, 2)

@@ -1,0 +1,52 @@
+"""Settings: every value is checked where it enters."""
+
+from __future__ import annotations
+
+import pytest
+
+from alps_geo.errors import SettingsError
+from alps_geo.settings import Settings, all_settings, option_name
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"bands": (1, 2)}, "bands must name one or three bands, not 2"),
+        ({"bands": (0, 1, 2)}, "counted from 1"),
+        ({"stretch": "wild"}, "stretch must be one of percentile, minmax, none, not 'wild'"),
+        ({"gsd": 0.0}, "gsd must be above 0"),
+        ({"tile_size": 10}, "tile-size must be from 64"),
+        ({"overlap": 600}, r"half the tile size \(512\), not 600"),
+        ({"overlap": 33}, "even number"),
+        ({"area_threshold": 0.0}, "area-threshold must be above 0"),
+        ({"min_area_px": 0}, "min-area-px must be at least 1"),
+        ({"points_per_side": 0}, "points-per-side must be from 1"),
+        ({"pred_iou_thresh": 1.5}, "pred-iou-thresh must be from 0 to 1"),
+        ({"device": "tpu"}, "device must be one of"),
+        ({"n_classes": 1}, "n-classes must be from 2"),
+        ({"seed": -1}, "seed must be from 0"),
+        ({"simplify": -1.0}, "simplify must be 0 or more"),
+        ({"fill": 999}, "fill must be from 0 to 256"),
+        ({"workers": 0}, "workers must be from 1"),
+        ({"colour": 3}, "unknown setting 'colour'"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_value_that_cannot_work_is_refused_with_what_would(
+    options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(SettingsError, match=said):
+        Settings.from_options(**options)
+
+
+def test_options_find_the_stage_that_owns_them() -> None:
+    settings = Settings.from_options(tile_size=512, n_classes=5, overwrite=True)
+    assert (settings.tiles.size, settings.tiles.overlap) == (512, 256)
+    assert settings.classes.n_classes == 5
+    assert settings.run.overwrite
+
+
+def test_every_setting_has_a_help_text_and_a_name_of_its_own() -> None:
+    names = [option_name(item) for _, item in all_settings()]
+    assert len(names) == len(set(names))
+    assert all(item.metadata["help"].endswith((".", "]")) for _, item in all_settings())
