@@ -10,6 +10,7 @@ from qgis.core import QgsSettings
 
 from .environment import ENGINE_VARIABLE
 from .errors import SET_UP_HINT, EngineMissing
+from .setup.environments import is_complete
 from .setup.places import interpreter_of, managed_folder
 
 #: Key of the interpreter's path in the settings of QGIS.
@@ -27,8 +28,8 @@ def interpreter() -> str:
     chosen = os.environ.get(ENGINE_VARIABLE) or QgsSettings().value(SETTING, "", type=str)
     if chosen:
         return str(chosen)
-    ours = interpreter_of(managed_folder())
-    return str(ours) if ours.is_file() else ""
+    folder = managed_folder()
+    return str(interpreter_of(folder)) if is_complete(folder) else ""
 
 
 def choose(path: str) -> None:

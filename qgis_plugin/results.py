@@ -20,6 +20,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
+    QgsProcessingUtils,
     QgsProject,
 )
 
@@ -106,7 +107,10 @@ def load_on_completion(placed: Sequence[Placement], context: QgsProcessingContex
     for place in placed:
         details = QgsProcessingContext.LayerDetails(place.name, project, place.name)
         details.forceName = True
-        placer = _Placer(place, project)
+        hints = QgsProcessingUtils.LayerHint
+        is_vector = "|layername=" in place.source
+        details.layerTypeHint = hints.Vector if is_vector else hints.Raster
+        placer = _Placer(place, project, frozenset(item.source for item in placed))
         _PLACERS.append(placer)
         details.setPostProcessor(placer)
         context.addLayerToLoadOnCompletion(place.source, details)
@@ -115,9 +119,9 @@ def load_on_completion(placed: Sequence[Placement], context: QgsProcessingContex
 class _Placer(QgsProcessingLayerPostProcessorInterface):
     """Moves a layer to its place in the tree; QGIS calls it in the main thread."""
 
-    def __init__(self, place: Placement, project: QgsProject) -> None:
+    def __init__(self, place: Placement, project: QgsProject, sources: frozenset[str]) -> None:
         super().__init__()
-        self._place, self._project = place, project
+        self._place, self._project, self._sources = place, project, sources
 
     def postProcessLayer(
         self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -125,6 +129,8 @@ class _Placer(QgsProcessingLayerPostProcessorInterface):
         """Name the layer, put it into its group, and take away what it replaces."""
         place, root = self._place, self._project.layerTreeRoot()
         layer.setName(place.name)
+        # Processing opens layers without the style that lies in their files.
+        layer.loadDefaultStyle()
         self._remove_older(layer)
         node = root.findLayer(layer.id())
         if node is None:
@@ -139,18 +145,23 @@ class _Placer(QgsProcessingLayerPostProcessorInterface):
         node.parent().removeChildNode(node)
 
     def _remove_older(self, layer: QgsMapLayer) -> None:
-        """Remove layers of an earlier run that show the same file: it has been replaced."""
+        """Remove layers of an earlier run with the same files: they have been replaced."""
         group = self._project.layerTreeRoot().findGroup(self._place.groups[0])
         if group is None:
             return
-        older = [
-            node.layerId()
-            for node in group.findLayers()
-            if node.layerId() != layer.id()
-            and node.layer() is not None
-            and node.layer().source() == layer.source()
-        ]
+        files = {_file_of(source) for source in self._sources}
+        older = []
+        for node in group.findLayers():
+            source = node.layer().source() if node.layer() is not None else ""
+            replaced = source == layer.source() and node.layerId() != layer.id()
+            gone = _file_of(source) in files and source not in self._sources
+            if replaced or gone:
+                older.append(node.layerId())
         self._project.removeMapLayers(older)
+
+
+def _file_of(source: str) -> str:
+    return source.partition("|")[0]
 
 
 def _find_group(root: QgsLayerTreeGroup, names: Sequence[str]) -> QgsLayerTreeGroup:

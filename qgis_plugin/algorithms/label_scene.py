@@ -35,7 +35,13 @@ class LabelScene(RunAlgorithm):
 
     NAME = "label_scene"
     TITLE = "Label scene"
-    TAGS: ClassVar[tuple[str, ...]] = ("segment anything", "sam", "unsupervised", "land cover", "clustering")
+    TAGS: ClassVar[tuple[str, ...]] = (
+        "segment anything",
+        "sam",
+        "unsupervised",
+        "land cover",
+        "clustering",
+    )
     HELP = """<p>Cuts a georeferenced image into segments and groups like segments into classes,
 without training data. The results open coloured by class. Classes have numbers, not meanings:
 look at them, then use <i>Name classes</i>.</p>

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from qgis.core import (
+    NULL,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
@@ -69,7 +70,10 @@ its numbers.</p>"""
         cells = self.parameterAsMatrix(parameters, "CLASSES", context)
         edits: list[str] = []
         for start in range(0, len(cells), len(_HEADERS)):
-            row = ["" if cell is None else str(cell).strip() for cell in cells[start : start + 3]]
+            row = [
+                "" if cell is None or cell == NULL else str(cell).strip()
+                for cell in cells[start : start + len(_HEADERS)]
+            ]
             edits += _row_options(*row, *[""] * (3 - len(row)))
         text = self.parameterAsString(parameters, "MERGE", context)
         for group in filter(None, (part.strip() for part in text.split(";"))):
