@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from alps_geo.cli.main import cli
 
+ENGINE = [sys.executable, "-m", "alps_geo.cli"]
 HALVES = np.repeat([[0, 1]], 10, axis=1).repeat(10, axis=0).astype(np.uint8)
 
 
@@ -99,8 +100,7 @@ def test_a_program_gets_the_same_numbers_as_an_event(write):
     truth = write("truth.tif", HALVES)
     plain = json.loads(run(write("labels.tif", HALVES), truth, "--json").stdout)
     result = subprocess.run(
-        [sys.executable, "-m", "alps_geo.cli", "evaluate", plain["labels"][0], truth]
-        + ["--progress", "json"],
+        [*ENGINE, "evaluate", plain["labels"][0], truth, "--progress", "json"],
         capture_output=True,
         text=True,
         timeout=60,
