@@ -174,6 +174,7 @@ def _to_pixels(
     matrix = np.array([[inverse.a, inverse.d], [inverse.b, inverse.e]])
 
     def place(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn ground coordinates into pixel coordinates."""
         if transformer is not None:
             points = np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=1)
         placed: NDArray[np.float64] = points @ matrix + np.array([inverse.c, inverse.f])

@@ -19,9 +19,10 @@ from .errors import RunError
 from .geopackage import MaskTable
 from .grid import Grid
 from .labels import LabelMap, gather_window, neighbourhood, paint_scene
-from .masks import GateCounts, Masks, Runs
+from .masks import GateCounts, Masks
 from .polygons import Polygons, outline_masks, polygonize
 from .progress import Progress
+from .runs import Runs
 from .segments import Segments, build_segments, load_segments
 from .settings import OutputSettings
 from .stitch import Stitching, stitch

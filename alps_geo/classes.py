@@ -154,6 +154,7 @@ class ClassModel:
         self.n_samples_ = found
 
         def blocks() -> Iterator[Rows]:
+            """Begin a pass over all rows."""
             return (self._transform(block) for block in reblock(self.source.check(batches)))
 
         result = cluster(blocks, self._transform(seen.sample), wanted, seed, progress)

@@ -259,9 +259,11 @@ class _Tally:
 
     @property
     def classes(self) -> list[int]:
+        """Reference classes that were seen."""
         return sorted({b for _, b in self.pixels if b is not None})
 
     def add(self, labels: RasterClasses, reference: ClassSource, progress: Progress) -> None:
+        """Count the pixels of one scene."""
         blocks = _blocks(labels.grid.height, labels.grid.width)
         progress.stage("evaluate")
         for done, window in enumerate(blocks, start=1):
@@ -302,6 +304,7 @@ class _Tally:
         return {str(number), self.class_names[number]}
 
     def finish(self, pairs: list[tuple[str, str]], *, is_agreement: bool) -> Evaluation:
+        """Make the result of all that was counted."""
         labels, classes = self.labels, self.classes
         cells = [[self.pixels[label, number] for number in classes] for label in labels]
         missed = [self.pixels[None, number] for number in classes]

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .masks import Embedding, Runs
+from .masks import Embedding
+from .runs import Runs
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from scipy import ndimage
 
 from .errors import RunError
 from .grid import Grid, Window
-from .masks import Runs
 from .progress import NoProgress, Progress
+from .runs import Runs
 from .stitch import Stitching
 from .store import TileRecord, replacing
 from .tiles import Tile

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .assembly import SceneRun, grid_from_json, grid_to_json
+from .assembly import SceneRun, grid_to_json
 from .classes import ClassModel, Prediction
-from .errors import RunError, SettingsError
+from .errors import SettingsError
 from .geopackage import SegmentTable
 from .legend import Legend
 from .masks import MaskModel
@@ -31,50 +30,17 @@ from .record import (
     describe_settings,
     describe_software,
     peak_memory_mb,
-    read_record,
 )
+from .run import Run, open_run
 from .scene import Scene, measure_stretch, open_scene
 from .segments import Segments
 from .settings import ClassSettings, Settings, TileSettings
-from .source import FeatureSource
 from .store import RunFolder
 from .tiles import plan_tiles
 from .workers import Job, run_jobs
 
 #: Segments whose features are read at once.
 BATCH = 65536
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A run that goes on: its folder, its scenes, and who listens."""
-
-    out: Path
-    scenes: tuple[SceneRun, ...]
-    manifest: Mapping[str, Any]
-    clock: Stopwatch
-
-    def outputs(self) -> Outputs:
-        """Return where the results go: by plain names, or by the scenes' stems."""
-        prefixes = [""] if len(self.scenes) == 1 else [f"{run.stem}." for run in self.scenes]
-        return Outputs(
-            self.out,
-            tuple(self.out / f"{prefix}labels.tif" for prefix in prefixes),
-            tuple(self.out / f"{prefix}labels.gpkg" for prefix in prefixes),
-            self.out / "classes.safetensors",
-            self.out / "run.json",
-        )
-
-    def source(self, segments: Sequence[Segments]) -> FeatureSource:
-        """Return what class models of this run are made from."""
-        known = next((part for part in segments if part.feature_names), segments[0])
-        return FeatureSource(
-            self.manifest["model"]["name"],
-            self.manifest["model"]["checksum"],
-            known.feature_names,
-            known.feature_weights,
-            self.manifest["stretch"],
-        )
 
 
 def label(
@@ -161,8 +127,8 @@ def label_scenes(
     folder = RunFolder(Path(out))
     known = folder.start(manifest, overwrite=settings.run.overwrite)
     runs = [_scene_run(folder, stem, scene, settings.tiles) for stem, scene in opened.items()]
-    run = _Run(folder.out, tuple(runs), manifest, clock)
-    if known and _is_finished(run, settings):
+    run = Run(folder.out, tuple(runs), manifest, clock)
+    if known and run.is_finished(settings):
         clock.message(
             f"{out} holds this very run, finished; nothing to do (--overwrite runs again)"
         )
@@ -214,7 +180,7 @@ def classify(
     AlpsGeoError
         See `alps_geo.errors`; the results of the run are then as they were.
     """
-    run, record = _open_run(Path(out), progress)
+    run, record = open_run(Path(out), progress)
     present = record["settings"]["classes"]
     wanted = ClassSettings(n_classes or present["n_classes"], classes, seed)
     model = None if classes is None else ClassModel.load(classes)
@@ -259,7 +225,7 @@ def edit_classes(
     SettingsError
         If an id, a name or a colour cannot be.
     """
-    run, record = _open_run(Path(out), progress)
+    run, record = open_run(Path(out), progress)
     model = ClassModel.load(run.outputs().classes)
     model = model.merge(merges).rename(names or {}).recolor(colors or {})
     return _write_results(run, model, record)
@@ -308,24 +274,8 @@ def _scene_run(folder: RunFolder, stem: str, scene: Scene, settings: TileSetting
     return SceneRun(folder.scene_folder(stem), stem, scene.grid, tuple(tiles))
 
 
-def _is_finished(run: _Run, settings: Settings) -> bool:
-    """Return whether the run's results are there; raise if they were made with other settings."""
-    if not run.outputs().record.exists():
-        return False
-    there, now = read_record(run.outputs().record)["settings"], describe_settings(settings)
-    for part in ("classes", "outputs"):
-        for name, value in now[part].items():
-            if there[part][name] != value:
-                remedy = f"`alps-geo classify {run.out}`" if part == "classes" else "--overwrite"
-                raise RunError(
-                    f"{run.out} holds this run with {name.replace('_', '-')} {there[part][name]},"
-                    f" not {value}; use {remedy}, or another folder"
-                )
-    return all(path.exists() for path in (*run.outputs().labels, *run.outputs().packages))
-
-
 def _label_tiles(
-    run: _Run, scenes: Mapping[str, Scene], settings: Settings, model: MaskModel
+    run: Run, scenes: Mapping[str, Scene], settings: Settings, model: MaskModel
 ) -> None:
     run.clock.stage("tiles")
     jobs = [
@@ -340,6 +290,7 @@ def _label_tiles(
     run.clock.step(finished, total)
 
     def count(_: str) -> None:
+        """Tell of one more finished tile."""
         nonlocal finished
         finished += 1
         run.clock.step(finished, total)
@@ -347,9 +298,7 @@ def _label_tiles(
     run_jobs(jobs, model, settings.run.workers, count)
 
 
-def _find_classes(
-    run: _Run, given: ClassModel | None, settings: ClassSettings
-) -> ClassModel | None:
+def _find_classes(run: Run, given: ClassModel | None, settings: ClassSettings) -> ClassModel | None:
     """Return the given class model, or one fitted to all segments; None where there are none."""
     segments = [part.load_segments() for part in run.scenes]
     if not any(len(part) for part in segments):
@@ -383,7 +332,7 @@ def _predict(model: ClassModel | None, segments: Segments) -> Prediction:
 
 
 def _write_results(
-    run: _Run, model: ClassModel | None, record: dict[str, Any], *, keep_masks: bool | None = None
+    run: Run, model: ClassModel | None, record: dict[str, Any], *, keep_masks: bool | None = None
 ) -> Outputs:
     """Write everything but the run folder; the record comes last, so it tells of whole results."""
     if keep_masks is None:
@@ -424,17 +373,3 @@ def _write_results(
     record["peak_memory_mb"] = round(max(record.get("peak_memory_mb", 0), peak_memory_mb()))
     write_record(outputs.record, record)
     return outputs
-
-
-def _open_run(out: Path, progress: Progress | None) -> tuple[_Run, dict[str, Any]]:
-    """Open a finished run."""
-    folder = RunFolder(out)
-    manifest = folder.read_manifest()
-    record = read_record(out / "run.json")
-    cut = TileSettings(**manifest["settings"]["tiles"])
-    scenes = []
-    for stem, facts in manifest["scenes"].items():
-        grid = grid_from_json(facts["grid"])
-        tiles = plan_tiles(grid.height, grid.width, cut)
-        scenes.append(SceneRun(folder.scene_folder(stem), stem, grid, tuple(tiles)))
-    return _Run(out, tuple(scenes), manifest, Stopwatch(progress or NoProgress())), record

@@ -16,9 +16,9 @@ import shapely
 from numpy.typing import NDArray
 
 from .grid import Grid, Window
-from .masks import Runs
 from .outlines import ReadLabels, Vertices, find_vertices, link_outlines, scan_vertices
 from .progress import NoProgress, Progress
+from .runs import Runs
 
 # Vertices that are linked at once, and pixels of mask bitmaps: some 100 MB of work space.
 _CHUNK_VERTICES = 500_000

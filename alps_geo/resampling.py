@@ -98,6 +98,7 @@ def resample(
     across = axes[1].weights(window.col, window.col_stop)
 
     def blend(band: NDArray[Any]) -> NDArray[np.float64]:
+        """Add up what covers each coarse pixel, valid parts only."""
         half: NDArray[np.float64] = down @ np.where(valid, band, 0).astype(np.float64)
         blended: NDArray[np.float64] = (across @ half.T).T
         return blended

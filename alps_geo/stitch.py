@@ -2,8 +2,8 @@
 
 Neighbouring tiles share a strip. Masks are split into their connected parts inside it, and parts
 are matched one to one by their IoU there; masks with matched parts belong to one segment. Only
-parts that lie on both sides of the line between the tiles' cores count, or masks that one tile
-sees whole inside the strip: so two objects are never joined because a third touches both.
+parts that lie on both sides of the line between the tiles' cores count, and masks that one tile
+sees whole: so two objects are never joined because a third touches both.
 
 A segment's pixels are, in each core, those its own tile saw; and where one tile saw the object
 whole, all pixels of that mask (the tile whose core holds the middle of the mask comes first).
@@ -20,14 +20,17 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from .grid import Window
-from .masks import Masks, Runs
+from .masks import Masks
 from .progress import NoProgress, Progress
+from .runs import Runs
 from .tiles import Tile
 
 #: Parts of masks with at least this IoU in the strip that tiles share are the same object.
 MIN_IOU = 0.5
 #: A mask is taken from a tile that does not own it where the owner's masks cover less of it.
 MIN_COVER = 0.5
+#: A mask lies inside what two tiles share if at least this share of its pixels does.
+HELD_SHARE = 0.9
 
 ReadMasks = Callable[[int], Masks]
 
@@ -142,6 +145,7 @@ def stitch(tiles: Sequence[Tile], read: ReadMasks, progress: Progress | None = N
 
     @lru_cache(maxsize=columns + 3)
     def view(index: int) -> TileView:
+        """Read a tile's masks; those of a row of tiles are kept."""
         masks = read(index)
         seen = _view(tiles[index], masks, scene, tiles[0].core)
         facts[index] = _facts(seen, masks)
@@ -195,6 +199,7 @@ class _Facts:
 
     @classmethod
     def concatenate(cls, parts: Sequence[_Facts]) -> _Facts:
+        """Put tables one below another."""
         names = [item.name for item in fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -245,42 +250,59 @@ def _match(first: int, second: int, view: Callable[[int], TileView]) -> _Match:
 
 @dataclass(frozen=True)
 class _Parts:
-    """The connected parts of a tile's masks inside a shared window."""
+    """The connected parts of a tile's masks inside a shared window, a row per part."""
 
     matrix: sparse.csr_array
-    owner: NDArray[np.int64]
+    mask: NDArray[np.int64]
     area: NDArray[np.int64]
-    crossing: NDArray[np.bool_]
-    inside: NDArray[np.bool_]
+    mask_area: NDArray[np.int64]
+    here: NDArray[np.bool_]  # has pixels in the core of the mask's own tile
+    there: NDArray[np.bool_]  # has pixels in the other tile's core
+    whole: NDArray[np.bool_]  # belongs to a mask that its tile sees whole
 
     @classmethod
     def find(cls, view: TileView, other: TileView, shared: Window) -> _Parts:
-        parts, owner = view.runs.clip(shared).connected_parts()
-        area = parts.areas
-        crossing = parts.clip(view.tile.core).areas.astype(bool)
-        crossing &= parts.clip(other.tile.core).areas.astype(bool)
-        inside = view.whole[owner] & (area == view.areas[owner])
+        """Find the parts of the masks of `view` in what both tiles see."""
+        parts, mask = view.runs.clip(shared).connected_parts()
+        here, there = (parts.clip(tile.core).areas > 0 for tile in (view.tile, other.tile))
         matrix = parts.shift(-shared.row, -shared.col).matrix(shared.height, shared.width)
-        return cls(matrix, owner, area, crossing, inside)
+        whole, mask_area = view.whole[mask], view.areas[mask]
+        return cls(matrix, mask, parts.areas, mask_area, here, there, whole)
+
+    @property
+    def held(self) -> NDArray[np.bool_]:
+        """True for masks in their own core that lie inside the shared window, but for a rest."""
+        seen = np.bincount(self.mask, self.area)[self.mask]
+        return self.here & (seen >= HELD_SHARE * self.mask_area)
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """True for whole masks that lie inside the shared window."""
+        inside: NDArray[np.bool_] = self.whole & (self.area == self.mask_area)
+        return inside
 
 
 def _pair(a: _Parts, b: _Parts) -> NDArray[np.int64]:
     """Match parts one to one by IoU, best first; return masks of `a` and `b`, shape (2, n)."""
     common = (a.matrix @ b.matrix.T).tocoo()
     one, two = common.coords
-    shared_area = common.data.astype(np.int64)
-    overlap = shared_area / (a.area[one] + b.area[two] - shared_area)
-    fits = (a.crossing[one] & b.crossing[two]) | a.inside[one] | b.inside[two]
-    good = fits & (overlap >= MIN_IOU)
+    shared = common.data.astype(np.int64)
+    both_cross = (a.here & a.there)[one] & (b.here & b.there)[two]
+    # What one tile sees whole, the other sees only where both do; nothing of it lies outside.
+    painted = (a.whole[one] & b.held[two]) | (b.whole[two] & a.held[one])
+    inside = a.inside[one] | b.inside[two]
+    sizes = (a.area[one] + b.area[two], a.mask_area[one] + b.mask_area[two])
+    overlap = shared / (np.where(inside, sizes[1], sizes[0]) - shared)
+    good = (both_cross | painted | inside) & (overlap >= MIN_IOU)
     one, two, overlap = one[good], two[good], overlap[good]
     # Equal parts of nested masks: the larger belong together.
-    order = np.lexsort((two, one, -(a.area[one] + b.area[two]), -overlap))
+    order = np.lexsort((two, one, -(a.mask_area[one] + b.mask_area[two]), -overlap))
     taken_a, taken_b = np.zeros(len(a.area), bool), np.zeros(len(b.area), bool)
     pairs = []
     for number in order:
         if not taken_a[one[number]] and not taken_b[two[number]]:
             taken_a[one[number]] = taken_b[two[number]] = True
-            pairs.append((a.owner[one[number]], b.owner[two[number]]))
+            pairs.append((a.mask[one[number]], b.mask[two[number]]))
     matched: NDArray[np.int64] = np.array(pairs, np.int64).reshape(-1, 2).T
     return matched
 

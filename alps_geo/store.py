@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from .errors import OutputError, RunError
 from .features import Features
-from .masks import GateCounts, Masks, Runs
+from .masks import GateCounts, Masks
+from .runs import Runs
 from .tiles import Tile
 
 #: Version of the run folder's layout; another one is refused.

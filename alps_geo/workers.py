@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from .features import Features, pool_features
-from .masks import MaskModel, Masks, Runs, gate
+from .masks import MaskModel, Masks, gate
 from .models import load_model
 from .progress import NoProgress
+from .runs import Runs
 from .scene import Scene
 from .settings import MaskSettings, ModelSettings
 from .store import TileRecord, write_tile

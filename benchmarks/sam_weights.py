@@ -124,9 +124,7 @@ def _loss(logits: torch.Tensor, targets: torch.Tensor, iou: torch.Tensor) -> tor
 
 
 @torch.no_grad()
-def set_scales(
-    sam: Sam, image: Pixels, *, confident: float = 0.54, stable: float = 0.15
-) -> None:
+def set_scales(sam: Sam, image: Pixels, *, confident: float = 0.54, stable: float = 0.15) -> None:
     """Scale the decoder's outputs so that set shares of the candidates pass SAM's thresholds."""
     predictor = SamPredictor(sam)
     predictor.set_image(image)

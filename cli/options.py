@@ -106,6 +106,7 @@ def settings_options(*names: str) -> Callable[[F], F]:
     """
 
     def decorate(command: F) -> F:
+        """Add the options to a command."""
         # Decorators add from the last to the first: reversed, the help has the settings' order.
         for part, item in reversed(all_settings()):
             if not names or part.name in names or option_name(item) in names:

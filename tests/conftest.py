@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from hypothesis import Phase, settings
 from numpy.typing import NDArray
 
 from alps_geo.progress import RecordedProgress
+
+# `--hypothesis-profile quick`: says that something fails, without the minutes a small example takes.
+settings.register_profile("quick", phases=[Phase.explicit, Phase.reuse, Phase.generate])
 
 ROOT = Path(__file__).resolve().parents[1]
 SceneFactory = Callable[..., Path]

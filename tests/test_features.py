@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from alps_geo.features import pool_features
-from alps_geo.masks import Embedding, Runs
+from alps_geo.masks import Embedding
+from alps_geo.runs import Runs
 
 
 def pool_by_definition(pictures, values, stride, shape):

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from alps_geo.grid import Window
-from alps_geo.masks import Masks, Runs, gate
+from alps_geo.masks import Masks, gate
+from alps_geo.runs import Runs
 from alps_geo.settings import MaskSettings
 
 from .strategies import bitmaps

@@ -162,8 +162,8 @@ def test_several_scenes_share_one_class_model(make_scene: SceneFactory, tmp_path
     scenes = [make_scene(draw_landscape(150, 200, seed), f"{seed}.tif") for seed in (1, 2)]
     outputs = label(scenes, tmp_path / "out", **SMALL)
     assert [path.name for path in outputs.labels] == ["1.labels.tif", "2.labels.tif"]
-    shares = [np.bincount(read(path).ravel(), minlength=256)[:4] for path in outputs.labels]
-    assert np.abs(shares[0] - shares[1]).sum() < 0.1 * 150 * 200
+    first, second = (read(path) for path in outputs.labels)
+    assert (first == second).mean() > 0.85  # the same land cover, with noise of its own
 
 
 def test_scenes_of_one_name_get_files_of_their_own(
@@ -225,7 +225,8 @@ def test_kept_masks_have_whole_outlines_and_parents(
         """Finds every object, and all objects of a tile together as one."""
 
         def segment(self, pixels, valid):
-            from alps_geo.masks import Masks, Runs
+            from alps_geo.masks import Masks
+            from alps_geo.runs import Runs
 
             masks, embedding = super().segment(pixels, valid)
             around = np.zeros((1, *valid.shape), bool)

@@ -6,12 +6,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from alps_geo.features import pool_features
 from alps_geo.grid import Grid, Window
 from alps_geo.labels import LabelMap, Painting, paint_scene
-from alps_geo.masks import GateCounts, Masks, Runs
+from alps_geo.masks import GateCounts, Masks
 from alps_geo.models.fake import FakeModel, draw_objects
+from alps_geo.runs import Runs
 from alps_geo.settings import TileSettings
 from alps_geo.stitch import Stitching, stitch
 from alps_geo.store import TileRecord
@@ -56,7 +58,7 @@ def pairs(first: NDArray[np.generic], second: NDArray[np.generic]) -> set[tuple[
     return set(zip(first.ravel().tolist(), second.ravel().tolist(), strict=True))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(scene=object_scenes(), cut=tilings(), split=st.booleans())
 def test_with_exact_masks_segments_are_the_true_objects_for_every_tiling(
     scene: NDArray[np.int64], cut: TileSettings, split: bool, tmp_path_factory
@@ -68,7 +70,7 @@ def test_with_exact_masks_segments_are_the_true_objects_for_every_tiling(
     assert ((scene == 0) == (image == 0)).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(scene=object_scenes(), cuts=st.tuples(tilings(), tilings()))
 def test_segments_have_the_same_numbers_and_areas_for_every_tiling(
     scene: NDArray[np.int64], cuts: tuple[TileSettings, TileSettings], tmp_path_factory
@@ -80,13 +82,16 @@ def test_segments_have_the_same_numbers_and_areas_for_every_tiling(
     assert (first.stitching.area == second.stitching.area).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scene=object_scenes(), cut=tilings())
 def test_with_jittered_masks_two_objects_are_never_joined(
     scene: NDArray[np.int64], cut: TileSettings
 ) -> None:
-    model = FakeModel(jitter=True)
-    stitched = StitchedScene(scene, cut, model)
+    # Thinner objects have masks that cover as much of their neighbours as of themselves.
+    for number in np.unique(scene[scene > 0]):
+        if not ndimage.binary_erosion(scene == number, iterations=4).any():
+            scene[scene == number] = 0
+    stitched = StitchedScene(scene, cut, FakeModel(jitter=True))
     truth_of: dict[int, set[int]] = {}
     for index, tile in enumerate(stitched.tiles):
         inside = scene[tile.window.slices]
@@ -99,6 +104,13 @@ def test_with_jittered_masks_two_objects_are_never_joined(
             if segment and counts.any():
                 truth_of.setdefault(int(segment), set()).add(int(counts.argmax()))
     assert all(len(objects) == 1 for objects in truth_of.values())
+
+
+def test_a_ring_around_the_core_of_the_tile_that_owns_it_comes_out_once() -> None:
+    rows, cols = np.mgrid[:96, :96] - 48
+    ring = (rows**2 + cols**2 > 24**2) & (rows**2 + cols**2 < 30**2)
+    stitching = StitchedScene(ring.astype(np.int64), TileSettings(64, 32), FakeModel()).stitching
+    assert stitching.area.tolist() == [0, np.count_nonzero(ring)]
 
 
 def test_a_mask_that_its_owner_missed_is_taken_from_the_neighbour() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from alps_geo.errors import OutputError, RunError
 from alps_geo.features import Features
-from alps_geo.masks import GateCounts, Masks, Runs
+from alps_geo.masks import GateCounts, Masks
+from alps_geo.runs import Runs
 from alps_geo.store import RunFolder, TileRecord, read_masks, read_tile, replacing, write_tile
 
 

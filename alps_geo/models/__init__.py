@@ -5,20 +5,25 @@ Only this package may import torch, and only when a SAM model is asked for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
-from ..masks import MaskModel
 from ..progress import Progress
 from ..settings import MaskSettings, ModelSettings
 from . import weights
+
+if TYPE_CHECKING:
+    # Only a name here: the commands ask this package for weights and must start without NumPy.
+    from ..masks import MaskModel
 from .builtin import BuiltinModel
 from .fake import FakeModel
 
 __all__ = ["load_model", "model_names"]
 
 #: The fake answers to its name for tests of whole commands; it is in no list.
-_WITHOUT_WEIGHTS = {"builtin": BuiltinModel, "fake": FakeModel}
+_WITHOUT_WEIGHTS: dict[str, Callable[[], MaskModel]] = {"builtin": BuiltinModel, "fake": FakeModel}
 
 
 def model_names() -> list[str]:
@@ -77,6 +82,4 @@ def _sam(settings: ModelSettings, masks: MaskSettings, progress: Progress) -> Ma
         path, name = chosen.path, chosen.name
         if why:
             progress.message(why)
-    return SamModel.load(
-        path, masks, name=name, device=device, feature_mode=settings.feature_mode
-    )
+    return SamModel.load(path, masks, name=name, device=device, feature_mode=settings.feature_mode)

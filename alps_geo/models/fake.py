@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..masks import Embedding, Masks, Runs
+from ..masks import Embedding, Masks
+from ..runs import Runs
 
 #: How far the jittered fake moves boundaries, in pixels.
 JITTER_PX = 2.0
@@ -29,7 +30,8 @@ def draw_objects(objects: NDArray[np.integer]) -> NDArray[np.uint8]:
         Number of the object at each pixel, from 0 (none) to 2**24 - 1.
     """
     shifts = np.array([0, 8, 16])
-    return (objects[:, :, np.newaxis] >> shifts & 255).astype(np.uint8)
+    picture: NDArray[np.uint8] = (objects[:, :, np.newaxis] >> shifts & 255).astype(np.uint8)
+    return picture
 
 
 class FakeModel:

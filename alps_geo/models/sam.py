@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
-from segment_anything.utils.amg import rle_to_mask
-from torch.nn import functional
+from torch import Tensor
 
-from ..masks import Embedding, Masks, Runs
+from ..masks import Embedding, Masks
 from ..settings import MaskSettings
 from .sam_checkpoint import load_sam
+from .sam_generator import MaskGenerator
+from .sam_images import ImageFrame, normalise_as_authors
 from .weights import sha256_of
+
+__all__ = ["MaskGenerator", "SamModel"]
+
+Pixels = NDArray[np.uint8]
 
 
 class SamModel:
-    """Finds masks with SAM's automatic mask generator.
+    """Finds masks with SAM, and pools nothing itself: it hands out the embedding.
 
-    Attributes
+    Parameters
     ----------
+    sam : segment_anything.modeling.Sam
+        On the device where it is to run.
+    masks : MaskSettings
     name : str
         `sam-vit-b` and the like.
     checksum : str
-        SHA-256 of the checkpoint file; with `+paper` where features are made the authors' way.
+        SHA-256 of the checkpoint file.
+    feature_mode : str
+        `corrected` or `paper`, see `segment`; it becomes a part of the checksum, because features
+        of one mode say nothing to classes of the other.
+    precision : str
+        `fp32` or `bf16`.
+
+    Attributes
+    ----------
+    name, checksum : str
     """
 
     def __init__(
@@ -38,20 +53,20 @@ class SamModel:
         *,
         name: str,
         checksum: str,
-        device: torch.device,
         feature_mode: str = "corrected",
+        precision: str = "fp32",
     ) -> None:
         self.name = name
         self.checksum = checksum if feature_mode == "corrected" else f"{checksum}+{feature_mode}"
         self._paper = feature_mode == "paper"
-        self._generator = SamAutomaticMaskGenerator(
-            sam.to(device),
+        self._sam = sam
+        self._generator = MaskGenerator(
+            sam,
             points_per_side=masks.points_per_side,
-            points_per_batch=4,
             pred_iou_thresh=masks.pred_iou_thresh,
             stability_score_thresh=masks.stability_score_thresh,
             box_nms_thresh=masks.box_nms_thresh,
-            output_mode="uncompressed_rle",
+            precision=precision,
         )
 
     @classmethod
@@ -63,6 +78,7 @@ class SamModel:
         name: str | None,
         device: torch.device,
         feature_mode: str = "corrected",
+        precision: str = "fp32",
     ) -> SamModel:
         """Read a checkpoint file.
 
@@ -73,8 +89,8 @@ class SamModel:
         name : str or None
             The model that the file should hold; None for whatever it holds.
         device : torch.device
-        feature_mode : str
-            `corrected` or `paper`, see `segment`.
+        feature_mode, precision : str
+            As in the constructor.
 
         Raises
         ------
@@ -83,17 +99,15 @@ class SamModel:
         """
         sam, found = load_sam(checkpoint, name=name)
         return cls(
-            sam,
+            sam.to(device),
             masks,
             name=found,
             checksum=sha256_of(checkpoint),
-            device=device,
             feature_mode=feature_mode,
+            precision=precision,
         )
 
-    def segment(
-        self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]
-    ) -> tuple[Masks, Embedding]:
+    def segment(self, pixels: Pixels, valid: NDArray[np.bool_]) -> tuple[Masks, Embedding]:
         """Find the masks of a tile, and SAM's embedding of it.
 
         In feature mode `corrected` the embedding is the one that the masks were made from; in
@@ -112,42 +126,25 @@ class SamModel:
         Embedding
             Cells of 16 pixels of SAM's input, which is the tile with its long side scaled to 1024.
         """
-        height, width = pixels.shape[:2]
-        records = self._generator.generate(pixels)
-        return _masks_of(records), self._embed(pixels)
+        found, embedding = self._generator.generate_with_embedding(pixels)
+        if self._paper:
+            embedding = self._encode_as_authors(pixels)
+        # Points are whole pixels here; SAM's grid lies between them.
+        points = np.floor(found.points[:, ::-1])
+        masks = Masks.from_runs(found.runs, found.predicted_iou, found.stability, points)
+        return masks, self._cut(embedding, pixels.shape[:2])
 
     @torch.inference_mode()
-    def _embed(self, pixels: NDArray[np.uint8]) -> Embedding:
-        predictor = self._generator.predictor
-        sam = predictor.model
-        height, width = pixels.shape[:2]
-        side = sam.image_encoder.img_size
-        image = torch.as_tensor(predictor.transform.apply_image(pixels), device=sam.device)
-        image = image.permute(2, 0, 1)[None]
-        rows, cols = image.shape[-2:]
-        if self._paper:
-            image = image.flip(1).float() / 255
-            image = functional.pad(image, (0, side - cols, 0, side - rows))
-        else:
-            image = sam.preprocess(image)
-        values = sam.image_encoder(image)[0].float().cpu().numpy()
-        cell = side // values.shape[-1]
-        values = values[:, : math.ceil(rows / cell), : math.ceil(cols / cell)]
+    def _encode_as_authors(self, pixels: Pixels) -> Tensor:
+        embedding: Tensor = self._generator.encoder(normalise_as_authors(self._sam, pixels))[0]
+        return embedding
+
+    def _cut(self, embedding: Tensor, size: tuple[int, ...]) -> Embedding:
+        """Cut off the cells that hold only padding."""
+        frame = ImageFrame.of(self._sam, (size[0], size[1]))
+        cell = frame.side // embedding.shape[-1]
+        rows, cols = (math.ceil(length / cell) for length in frame.used)
+        values = embedding[:, :rows, :cols].cpu().contiguous().numpy()
         names = tuple(f"sam_{index:03d}" for index in range(len(values)))
-        stride = cell * max(height, width) / side
-        return Embedding(
-            np.ascontiguousarray(values), stride, names, np.ones(len(names), np.float32)
-        )
-
-
-def _masks_of(records: list[dict[str, Any]]) -> Masks:
-    if not records:
-        return Masks.empty()
-    bitmaps = np.stack([rle_to_mask(record["segmentation"]) for record in records])
-    points = np.array([record["point_coords"][0] for record in records])
-    return Masks.from_runs(
-        Runs.from_bitmaps(bitmaps),
-        np.array([record["predicted_iou"] for record in records]),
-        np.array([record["stability_score"] for record in records]),
-        np.floor(points[:, ::-1]),
-    )
+        stride = cell * max(size) / frame.side
+        return Embedding(values, stride, names, np.ones(len(names), np.float32))

@@ -71,7 +71,8 @@ class CrossAttention:
 
     def _split(self, rows: Tensor) -> Tensor:
         """Turn (..., n, heads * depth) into (..., heads, n, depth)."""
-        return rows.unflatten(-1, (self._heads, self._depth)).transpose(-3, -2)
+        split: Tensor = rows.view(*rows.shape[:-1], self._heads, self._depth)
+        return split.transpose(-3, -2)
 
     def _project_tokens(self, tokens: Tensor) -> Tensor:
         return self._split(self._token_projection(tokens)) / math.sqrt(self._depth)
@@ -102,7 +103,7 @@ class CrossAttention:
         batch, _, count, _ = projected.shape
         # All prompts' tokens of a head as one matrix: broadcasting would copy the image side.
         tokens = projected.to(self._dtype).transpose(0, 1).flatten(1, 2)
-        scores = torch.bmm(tokens, image_side).unflatten(1, (batch, count))
+        scores = torch.bmm(tokens, image_side).view(self._heads, batch, count, -1)
         return scores.transpose(0, 1).flatten(1, 2)
 
     def read_shared(self, tokens: Tensor, shared: SharedImage) -> Tensor:
@@ -151,7 +152,7 @@ class CrossAttention:
             scores = self._scores(asked, image)
         else:
             scores = self._compare(self._project_tokens(asked), shared.scores)
-        shares = scores.unflatten(1, (self._heads, count)).softmax(2).flatten(1, 2)
+        shares = scores.view(batch, self._heads, count, -1).softmax(2).flatten(1, 2)
         out = self._attention.out_proj
         weight = out.weight.t().view(self._heads, self._depth, -1)
         read = self._split(self._attention.v_proj(values)) @ weight

@@ -24,6 +24,7 @@ from segment_anything.modeling import (
 )
 
 from ..errors import ModelError
+from .sam_mobile import TinyEncoder, TinySizes, is_mobile, recognise_tiny, rename
 
 State = Mapping[str, torch.Tensor]
 #: Colour statistics of SAM's training images; checkpoints do not carry them.
@@ -60,6 +61,8 @@ class Architecture:
         Of the decoder; `channels` is also the length of an embedding.
     decoder_depth : int
         Layers of the decoder's transformer.
+    tiny : TinySizes, optional
+        Of the encoder of a MobileSAM, which has no width, heads and blocks of its own.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Architecture:
     channels: int
     mlp_width: int
     decoder_depth: int
+    tiny: TinySizes | None = None
 
 
 def load_sam(path: Path, *, name: str | None = None) -> tuple[Sam, str]:
@@ -102,6 +106,17 @@ def load_sam(path: Path, *, name: str | None = None) -> tuple[Sam, str]:
             f"{path} holds {found.name}, not {name}; choose --model {found.name} or --model auto"
         )
     return build_sam(state, found, path), found.name
+
+
+def identify(path: Path) -> str:
+    """Return the name of the model that a checkpoint file holds.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, or no SAM checkpoint.
+    """
+    return recognise(read_state(path), path).name
 
 
 def read_state(path: Path) -> State:
@@ -152,12 +167,36 @@ def recognise(state: State, path: Path) -> Architecture:
         return _recognise(state)
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise ModelError(
-            f"{path} is not a SAM checkpoint that can be used here (vit_b, vit_l or vit_h of"
-            f" segment-anything): {error}"
+            f"{path} is not a SAM checkpoint that can be used here (vit_b, vit_l, vit_h or"
+            f" MobileSAM): {error}"
         ) from error
 
 
 def _recognise(state: State) -> Architecture:
+    return _recognise_mobile(state) if is_mobile(state) else _recognise_plain(state)
+
+
+def _recognise_mobile(state: State) -> Architecture:
+    tiny = recognise_tiny(state)
+    official = tiny.widths == (64, 128, 160, 320) and tiny.depths == (2, 2, 6, 2)
+    return Architecture(
+        name="mobile-sam" if official else f"mobile-sam-{tiny.widths[-1]}x{sum(tiny.depths)}",
+        # The tensors do not tell: TinyViT takes images of any size, MobileSAM those of SAM.
+        image_size=1024,
+        patch_size=16,
+        window_size=0,
+        width=0,
+        depth=0,
+        heads=0,
+        global_blocks=(),
+        channels=tiny.channels,
+        mlp_width=state["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0],
+        decoder_depth=_count(state, "mask_decoder.transformer.layers."),
+        tiny=tiny,
+    )
+
+
+def _recognise_plain(state: State) -> Architecture:
     width, _, patch, _ = state["image_encoder.patch_embed.proj.weight"].shape
     side = state["image_encoder.pos_embed"].shape[1]
     depth = _count(state, "image_encoder.blocks.")
@@ -197,11 +236,19 @@ def build_sam(state: State, sizes: Architecture, path: Path) -> Sam:
     ModelError
         If tensors are missing, or of another shape than the architecture needs.
     """
-    # Parameters made on the meta device cost nothing; the file's tensors take their place.
-    with torch.device("meta"):
-        sam = Sam(_image_encoder(sizes), _prompt_encoder(sizes), _mask_decoder(sizes))
+    if sizes.tiny is None:
+        # Parameters made on the meta device cost nothing; the file's tensors take their place.
+        with torch.device("meta"):
+            sam = assemble(sizes)
+    else:
+        # TinyViT computes tables when it is made, so it must be made for real; it is small.
+        sam, state = assemble(sizes), rename(state)
     try:
-        sam.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+        tensors = {
+            key: value.float() if value.is_floating_point() else value
+            for key, value in state.items()
+        }
+        sam.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ModelError(f"{path} is not a whole {sizes.name} checkpoint: {reason}") from error
@@ -209,6 +256,15 @@ def build_sam(state: State, sizes: Architecture, path: Path) -> Sam:
     sam.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(-1, 1, 1), persistent=False)
     sam.requires_grad_(False)
     return sam.eval()
+
+
+def assemble(sizes: Architecture) -> Sam:
+    """Return a model of these sizes with random weights."""
+    if sizes.tiny is None:
+        encoder: torch.nn.Module = _image_encoder(sizes)
+    else:
+        encoder = TinyEncoder(sizes.tiny, sizes.image_size)
+    return Sam(encoder, _prompt_encoder(sizes), _mask_decoder(sizes))
 
 
 def _image_encoder(sizes: Architecture) -> ImageEncoderViT:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from segment_anything.modeling import Sam
+from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.transformer import TwoWayAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional
@@ -61,9 +63,7 @@ class _Prompts:
     queries: Tensor
 
     def take(self, part: slice) -> _Prompts:
-        return _Prompts(
-            self.codes[part], self.asked[part], self.values[part], self.queries[part]
-        )
+        return _Prompts(self.codes[part], self.asked[part], self.values[part], self.queries[part])
 
 
 class MaskDecoder:
@@ -213,11 +213,14 @@ class MaskDecoder:
         )
 
 
+_Layers = tuple[nn.ConvTranspose2d, LayerNorm2d, nn.Module, nn.ConvTranspose2d, nn.Module]
+
+
 class _Upscaling:
     """The two transposed convolutions, which are matrix products on tokens, and the masks."""
 
     def __init__(self, layers: nn.Sequential, dtype: torch.dtype) -> None:
-        first, self._norm, self._act, second, self._last_act = layers
+        first, self._norm, self._act, second, self._last_act = cast(_Layers, tuple(layers))
         self._first, self._first_bias = _as_matrix(first, dtype)
         self._second, self._second_bias = _as_matrix(second, dtype)
         self._dtype = dtype
@@ -234,18 +237,18 @@ class _Upscaling:
         norm = self._norm
         values = torch.addmm(self._first_bias, image, self._first).view(4 * len(image), -1)
         norm_weight, norm_bias = norm.weight.to(self._dtype), norm.bias.to(self._dtype)
-        values = functional.layer_norm(
-            values, norm_weight.shape, norm_weight, norm_bias, norm.eps
-        )
+        values = functional.layer_norm(values, norm_weight.shape, norm_weight, norm_bias, norm.eps)
         values = torch.addmm(self._second_bias, self._act(values), self._second)
         values = self._last_act(values).view(16 * len(image), -1)
         logits = weights.to(self._dtype) @ values.t()
         # Tokens, then quarters of a token, then quarters of these: back to rows and columns.
         pixels = logits.view(len(weights), side, side, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
-        return pixels.float().reshape(len(weights), 4 * side, 4 * side)
+        joined: Tensor = pixels.float().reshape(len(weights), 4 * side, 4 * side)
+        return joined
 
 
 def _as_matrix(layer: nn.ConvTranspose2d, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return a stride-2 transposed convolution as weights (c_in, 4 * c_out) and bias."""
     weight = layer.weight.permute(0, 2, 3, 1).flatten(1).contiguous()
-    return weight.to(dtype), layer.bias.repeat(4).to(dtype)
+    bias = weight.new_zeros(weight.shape[1]) if layer.bias is None else layer.bias.repeat(4)
+    return weight.to(dtype), bias.to(dtype)

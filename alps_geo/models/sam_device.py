@@ -39,7 +39,9 @@ def pick_device(wanted: str) -> tuple[torch.device, str]:
         index = _roomiest_gpu()
         free = torch.cuda.mem_get_info(index)[0] / _GIB
         name = torch.cuda.get_device_name(index)
-        return torch.device("cuda", index), f"SAM runs on cuda:{index} ({name}, {free:.1f} GiB free)"
+        return torch.device(
+            "cuda", index
+        ), f"SAM runs on cuda:{index} ({name}, {free:.1f} GiB free)"
     if wanted in ("auto", "mps") and torch.backends.mps.is_available():
         return torch.device("mps"), "SAM runs on mps (Apple GPU)"
     reason = "no GPU was found" if wanted == "auto" else "as asked"
@@ -57,7 +59,7 @@ def _roomiest_gpu() -> int:
 def supports_bf16(device: torch.device) -> bool:
     """Tell whether bfloat16 arithmetic is faster than float32 on a device."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         features = torch.backends.cpu.get_cpu_capability()
         return "AVX512" in features and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
@@ -86,13 +88,7 @@ def choose_weights(name: str | None, device: torch.device) -> tuple[weights.Inst
         If the weights asked for are not installed.
     """
     if name is not None:
-        found = weights.find(name)
-        if found is None:
-            raise ModelError(
-                f"the weights of {name} are not installed; run 'alps-geo models download {name}',"
-                " or give the file with --checkpoint"
-            )
-        return found, ""
+        return weights.require(name), ""
     candidates = weights.installed()
     if device.type == "cpu":
         return candidates[0], f"using {candidates[0].name}, the smallest SAM model installed"

@@ -141,9 +141,7 @@ class _BlockRunner:
         if query.device.type == "cpu":
             # The fused kernel for CPUs wants values as wide as keys.
             value = functional.pad(value, (0, query.shape[-1] - channels))
-        return functional.scaled_dot_product_attention(query, key, value, scale=1.0)[
-            ..., :channels
-        ]
+        return functional.scaled_dot_product_attention(query, key, value, scale=1.0)[..., :channels]
 
 
 class ImageEncoder:

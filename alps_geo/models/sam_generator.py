@@ -9,9 +9,7 @@ that are left in the end are drawn.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,82 +20,22 @@ from segment_anything.utils.amg import (
     box_xyxy_to_xywh,
     build_all_layer_point_grids,
     generate_crop_boxes,
-    is_box_near_crop_edge,
 )
 from torch import Tensor
 from torchvision.ops.boxes import batched_nms
 
 from ..errors import SettingsError
-from ..masks import Runs
 from .sam_batch import BatchSize
-from .sam_decoder import DecodedMasks, MaskDecoder
+from .sam_decoder import MaskDecoder
 from .sam_encoder import ImageEncoder
-from .sam_images import ImageFrame, normalise
-from .sam_postprocess import Resampler, encode_rle
+from .sam_images import normalise
+from .sam_postprocess import encode_rle
 from .sam_regions import remove_small_regions
+from .sam_search import CropSearch, FoundMasks, Thresholds
 
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Pixels = NDArray[np.uint8]
-#: Batches of logits that wait for a thread to measure them; bounds memory.
-_WAITING = 4
-
-
-@dataclass(frozen=True)
-class FoundMasks:
-    """The masks of an image, a row per mask, in the order in which SAM gives them.
-
-    Attributes
-    ----------
-    runs : Runs
-        The masks' pixels.
-    predicted_iou, stability : ndarray of float32, shape (n_masks,)
-    points : ndarray of float64, shape (n_masks, 2)
-        x and y of the prompt, in pixels.
-    boxes : ndarray of int64, shape (n_masks, 4)
-        First and last column and row: x0, y0, x1, y1.
-    crops : ndarray of int64, shape (n_masks, 4)
-        The crop each mask was found in: x0, y0, x1, y1.
-    """
-
-    runs: Runs
-    predicted_iou: NDArray[np.float32]
-    stability: NDArray[np.float32]
-    points: NDArray[np.float64]
-    boxes: NDArray[np.int64]
-    crops: NDArray[np.int64]
-
-    def take(self, chosen: NDArray[np.integer]) -> FoundMasks:
-        """Return the chosen masks, by number."""
-        columns = (self.predicted_iou, self.stability, self.points, self.boxes, self.crops)
-        return FoundMasks(self.runs.take(chosen), *(column[chosen] for column in columns))
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[FoundMasks]) -> FoundMasks:
-        """Put several tables of masks one below another."""
-        names = [item.name for item in dataclasses.fields(cls) if item.name != "runs"]
-        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        return cls(runs=Runs.concatenate([part.runs for part in parts]), **columns)
-
-
-@dataclass(frozen=True)
-class _Candidates:
-    """Masks of a crop that passed both thresholds, not drawn yet."""
-
-    logits: NDArray[np.float32]
-    predicted_iou: NDArray[np.float32]
-    stability: NDArray[np.float32]
-    points: NDArray[np.float64]
-    boxes: NDArray[np.int64]
-
-    def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> _Candidates:
-        columns = (getattr(self, item.name) for item in dataclasses.fields(self))
-        return _Candidates(*(column[chosen] for column in columns))
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[_Candidates]) -> _Candidates:
-        names = [item.name for item in dataclasses.fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 class MaskGenerator:
@@ -173,9 +111,6 @@ class MaskGenerator:
         self.point_grids = point_grids or build_all_layer_point_grids(
             points_per_side, crop_n_layers, crop_n_points_downscale_factor
         )
-        self.pred_iou_thresh = pred_iou_thresh
-        self.stability_score_thresh = stability_score_thresh
-        self.stability_score_offset = stability_score_offset
         self.box_nms_thresh = box_nms_thresh
         self.crop_n_layers = crop_n_layers
         self.crop_nms_thresh = crop_nms_thresh
@@ -184,9 +119,13 @@ class MaskGenerator:
         self.adaptive = adaptive
         self._write = _record_writer(output_mode)
         with torch.inference_mode():
-            self._encoder = ImageEncoder(model, PRECISIONS[precision])
-            self._decoder = MaskDecoder(model, PRECISIONS[precision])
-        self._batch = BatchSize.start(points_per_batch, model.device)
+            self.encoder = ImageEncoder(model, PRECISIONS[precision])
+            self.decoder = MaskDecoder(model, PRECISIONS[precision])
+        thresholds = Thresholds(
+            pred_iou_thresh, stability_score_thresh, stability_score_offset, box_nms_thresh
+        )
+        self.batch = BatchSize.start(points_per_batch, model.device)
+        self._search = CropSearch(model, self.decoder, self.batch, thresholds)
 
     def generate(self, image: Pixels) -> list[dict[str, Any]]:
         """Find the masks of an image.
@@ -231,7 +170,7 @@ class MaskGenerator:
             On the model's device; padding included.
         """
         batch = torch.cat([normalise(self.model, image) for image in images])
-        return list(self._encoder(batch))
+        return list(self.encoder(batch))
 
     @torch.inference_mode()
     def generate_with_embedding(
@@ -261,7 +200,8 @@ class MaskGenerator:
         for box, layer in zip(boxes, layers, strict=True):
             crop = image[box[1] : box[3], box[0] : box[2]]
             own = embedding if layer == 0 else self.encode([crop])[0]
-            parts.append(self._search(own, box, self.point_grids[layer], (height, width)))
+            grid = self.point_grids[layer]
+            parts.append(self._search.find(own, box, grid, (height, width), adaptive=self.adaptive))
         found = FoundMasks.concatenate(parts)
         if len(boxes) > 1:
             found = self._drop_duplicates_between_crops(found)
@@ -269,38 +209,6 @@ class MaskGenerator:
             threshold = max(self.box_nms_thresh, self.crop_nms_thresh)
             found = self._clean(found, threshold, (height, width))
         return found, embedding
-
-    def _search(
-        self, embedding: Tensor, box: list[int], grid: NDArray[Any], size: tuple[int, int]
-    ) -> FoundMasks:
-        """Find the masks of one crop, in the whole image's pixels."""
-        frame = ImageFrame.of(self.model, (box[3] - box[1], box[2] - box[0]))
-        points = grid * np.array([[frame.width, frame.height]])
-        logits_side = 4 * self.model.prompt_encoder.image_embedding_size[0]
-        resampler = Resampler(
-            logits_side, frame.side, frame.used, (frame.height, frame.width)
-        )
-        search = _Search(self, embedding, frame, resampler, box, size)
-        candidates = search.adaptive(points) if self.adaptive else search.run(points)
-        kept = batched_nms(
-            torch.from_numpy(candidates.boxes).float(),
-            torch.from_numpy(candidates.predicted_iou),
-            torch.zeros(len(candidates.boxes)),
-            self.box_nms_thresh,
-        ).numpy()
-        candidates = candidates.take(kept)
-        runs = Runs.concatenate([
-            Runs.from_bitmaps(resampler.draw(logits, self.model.mask_threshold)[None])
-            for logits in candidates.logits
-        ])
-        return FoundMasks(
-            runs.shift(box[1], box[0]),
-            candidates.predicted_iou,
-            candidates.stability,
-            candidates.points + np.array(box[:2]),
-            candidates.boxes + np.array([*box[:2], *box[:2]]),
-            np.tile(np.array(box), (len(kept), 1)),
-        )
 
     def _drop_duplicates_between_crops(self, found: FoundMasks) -> FoundMasks:
         crops = torch.from_numpy(found.crops)
@@ -332,111 +240,6 @@ def _check(holds: bool, message: str) -> None:
         raise SettingsError(message)
 
 
-class _Search:
-    """The search of one crop: decoding on the device, measuring in a thread meanwhile."""
-
-    def __init__(
-        self,
-        owner: MaskGenerator,
-        embedding: Tensor,
-        frame: ImageFrame,
-        resampler: Resampler,
-        box: list[int],
-        size: tuple[int, int],
-    ) -> None:
-        self._owner = owner
-        self._embedding = embedding
-        self._frame = frame
-        self._resampler = resampler
-        self._box = box
-        self._image_box = [0, 0, size[1], size[0]]
-
-    def run(self, points: NDArray[np.float64]) -> _Candidates:
-        """Return the candidates of points, in their order; with a smaller batch if need be."""
-        return self._owner._batch.run(lambda batch: self._run(points, batch))
-
-    def adaptive(self, points: NDArray[np.float64]) -> _Candidates:
-        """Try a quarter of the points, and then those that no mask found covers."""
-        side = round(len(points) ** 0.5)
-        rows, cols = np.divmod(np.arange(len(points)), side)
-        early = (rows % 2 == 0) & (cols % 2 == 0)
-        first = self.run(points[early])
-        covered = np.zeros((self._frame.height, self._frame.width), bool)
-        threshold = self._owner.model.mask_threshold
-        for logits in first.logits:
-            covered |= self._resampler.draw(logits, threshold)
-        later = points[~early]
-        place = later.astype(np.int64)
-        second = self.run(later[~covered[place[:, 1], place[:, 0]]])
-        return _Candidates.concatenate([first, second])
-
-    def _run(self, points: NDArray[np.float64], batch: int) -> _Candidates:
-        prompts = self._frame.to_input(points, self._embedding.device)
-        owner = self._owner
-        decoded = owner._decoder.decode(self._embedding, prompts, owner.pred_iou_thresh, batch)
-        repeated = points.repeat(owner._decoder.masks_per_prompt, axis=0)
-        parts: list[_Candidates] = [self._no_candidates()]
-        with ThreadPoolExecutor(1) as thread:
-            waiting: list[Future[_Candidates]] = []
-            for group in _gather(decoded):
-                waiting.append(thread.submit(self._measure, group, repeated))
-                if len(waiting) > _WAITING:
-                    parts.append(waiting.pop(0).result())
-            parts.extend(item.result() for item in waiting)
-        return _Candidates.concatenate(parts)
-
-    def _measure(self, decoded: DecodedMasks, points: NDArray[np.float64]) -> _Candidates:
-        owner = self._owner
-        logits = decoded.logits.cpu().numpy()
-        measures = self._resampler.measure(
-            logits, owner.model.mask_threshold, owner.stability_score_offset
-        )
-        found = _Candidates(
-            logits,
-            decoded.predicted_iou.cpu().numpy(),
-            measures.stability,
-            points[decoded.candidates.cpu().numpy()],
-            measures.boxes,
-        )
-        if owner.stability_score_thresh > 0:
-            found = found.take(found.stability >= owner.stability_score_thresh)
-        near_edge = is_box_near_crop_edge(
-            torch.from_numpy(found.boxes), self._box, self._image_box
-        )
-        return found.take(~near_edge.numpy())
-
-    def _no_candidates(self) -> _Candidates:
-        side = 4 * self._owner.model.prompt_encoder.image_embedding_size[0]
-        scores = np.zeros(0, np.float32)
-        return _Candidates(
-            np.zeros((0, side, side), np.float32),
-            scores,
-            scores,
-            np.zeros((0, 2)),
-            np.zeros((0, 4), np.int64),
-        )
-
-
-def _gather(decoded: Iterator[DecodedMasks], least: int = 48) -> Iterator[DecodedMasks]:
-    """Put batches together until there are enough masks to be worth a task."""
-    group: list[DecodedMasks] = []
-    for item in decoded:
-        group.append(item)
-        if sum(len(part.logits) for part in group) >= least:
-            yield _join(group)
-            group = []
-    if group:
-        yield _join(group)
-
-
-def _join(group: list[DecodedMasks]) -> DecodedMasks:
-    return DecodedMasks(
-        torch.cat([part.logits for part in group]),
-        torch.cat([part.predicted_iou for part in group]),
-        torch.cat([part.candidates for part in group]),
-    )
-
-
 def _record_writer(mode: str) -> Callable[[NDArray[np.bool_]], Any]:
     """Return what turns a bitmap into a record's segmentation."""
     if mode == "binary_mask":
@@ -444,7 +247,7 @@ def _record_writer(mode: str) -> Callable[[NDArray[np.bool_]], Any]:
     if mode == "uncompressed_rle":
         return encode_rle
     try:
-        from pycocotools import mask as coco
+        from pycocotools import mask as coco  # type: ignore[import-untyped, unused-ignore]
     except ImportError as error:
         raise SettingsError("output_mode coco_rle needs: pip install pycocotools") from error
 

@@ -10,7 +10,9 @@ cells, along the masks' outlines, are. The results differ from SAM's by the roun
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -18,7 +20,24 @@ from numpy.typing import NDArray
 
 #: Logits that an output pixel depends on, in each direction.
 _TAPS = 3
+#: A cell's code is the number of thresholds it lies above; from this on it belongs to the mask.
+_INSIDE = 2
 _MIXED = 255
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+#: First logits, weights and cells of an axis, as compiled code takes them.
+Plan = tuple[Ints, Floats, Ints]
+Weights = tuple[Floats, Floats]
+#: Rows, columns (first and past the last), and the first logit in each direction.
+Cell = tuple[int, int, int, int, int, int]
+Triple = tuple[float, float, float]
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def _compiled(function: Function) -> Function:
+    """Compile a function with numba, once per machine."""
+    return cast(Function, njit(cache=True, nogil=True)(function))
 
 
 @dataclass(frozen=True)
@@ -93,24 +112,21 @@ class Resampler:
             SAM's mask threshold and stability offset.
         """
         limits = np.array([threshold - offset, threshold, threshold + offset], np.float32)
-        counts, boxes = _measure_all(
-            logits, limits, *_unpack(self._rows), *_unpack(self._cols)
-        )
+        counts, boxes = _measure_all(logits, limits, _unpack(self._rows), _unpack(self._cols))
         with np.errstate(divide="ignore", invalid="ignore"):
-            stability = counts[:, 2].astype(np.float32) / counts[:, 0].astype(np.float32)
+            inner, outer = counts[:, 2].astype(np.float32), counts[:, 0].astype(np.float32)
+            stability: Floats = np.divide(inner, outer)
         return Measures(stability, counts[:, 1], boxes)
 
     def draw(self, logits: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
         """Draw one mask: logits of shape (side, side) to pixels of the image's size."""
         mask = np.zeros(self.size, np.bool_)
         limits = np.full(_TAPS, threshold, np.float32)
-        _draw_one(logits, limits, *_unpack(self._rows), *_unpack(self._cols), mask)
+        _draw_one(logits, limits, _unpack(self._rows), _unpack(self._cols), mask)
         return mask
 
 
-def _unpack(
-    axis: Axis,
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+def _unpack(axis: Axis) -> Plan:
     return axis.first, axis.weights, axis.starts
 
 
@@ -141,21 +157,20 @@ def _interpolation(source: int, target: int) -> NDArray[np.float64]:
     return matrix
 
 
-@njit(cache=True, nogil=True)
-def _classify(logits, limits, codes):  # type: ignore[no-untyped-def]
+@_compiled
+def _classify(logits: Floats, limits: Floats) -> NDArray[np.uint8]:
     """Give each 3 x 3 logits the number of limits they are all above, or `_MIXED`.
 
-    Returns by `codes`, shape (side, side): of the logits from there down and to the right.
+    What stands at (row, col) is said of the logits from there down and to the right.
     """
     height, width = logits.shape
     levels = np.empty((height, width), np.uint8)
     across = np.empty((height, width), np.uint8)
+    codes = np.empty((height, width), np.uint8)
     for row in range(height):
         for col in range(width):
             value = logits[row, col]
-            levels[row, col] = (
-                (value > limits[0]) + (value > limits[1]) + (value > limits[2])
-            )
+            levels[row, col] = (value > limits[0]) + (value > limits[1]) + (value > limits[2])
         for col in range(width - 2):
             level = levels[row, col]
             same = (level == levels[row, col + 1]) & (level == levels[row, col + 2])
@@ -165,105 +180,103 @@ def _classify(logits, limits, codes):  # type: ignore[no-untyped-def]
             level = across[row, col]
             same = (level == across[row + 1, col]) & (level == across[row + 2, col])
             codes[row, col] = level if same else _MIXED
+    return codes
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _mix_rows(logits, row_weights, top, left):  # type: ignore[no-untyped-def]
-    """Return three columns of logits, each interpolated between rows."""
-    a, b, c = row_weights
+@_compiled
+def _between_rows(logits: Floats, weights: Floats, top: int, left: int) -> Triple:
+    """Return three columns of logits, each interpolated between three rows."""
+    a, b, c = weights
+    x, y, z = logits[top], logits[top + 1], logits[top + 2]
     return (
-        a * logits[top, left] + b * logits[top + 1, left] + c * logits[top + 2, left],
-        a * logits[top, left + 1] + b * logits[top + 1, left + 1] + c * logits[top + 2, left + 1],
-        a * logits[top, left + 2] + b * logits[top + 1, left + 2] + c * logits[top + 2, left + 2],
+        a * x[left] + b * y[left] + c * z[left],
+        a * x[left + 1] + b * y[left + 1] + c * z[left + 1],
+        a * x[left + 2] + b * y[left + 2] + c * z[left + 2],
     )
 
 
-@njit(cache=True, nogil=True)
-def _measure_one(  # type: ignore[no-untyped-def]
-    logits, limits, row_first, row_weights, row_starts, col_first, col_weights, col_starts,
-    counts, box,
-):
-    codes = np.empty(logits.shape, np.uint8)
-    _classify(logits, limits, codes)
-    for i in range(len(row_starts) - 1):
-        row_start, row_stop = row_starts[i], row_starts[i + 1]
-        top = row_first[row_start]
-        for j in range(len(col_starts) - 1):
-            start, stop = col_starts[j], col_starts[j + 1]
-            left = col_first[start]
+@_compiled
+def _measure_cell(
+    logits: Floats, limits: Floats, cell: Cell, weights: Weights, counts: Ints, box: Ints
+) -> None:
+    """Count a mixed cell's pixels above each limit, and grow the box by those of the mask."""
+    row_start, row_stop, start, stop, top, left = cell
+    for row in range(row_start, row_stop):
+        x, y, z = _between_rows(logits, weights[0][row], top, left)
+        for col in range(start, stop):
+            a, b, c = weights[1][col]
+            value = a * x + b * y + c * z
+            counts[0] += value > limits[0]
+            counts[2] += value > limits[2]
+            if value > limits[1]:
+                counts[1] += 1
+                _grow(box, row, row + 1, col, col + 1)
+
+
+@_compiled
+def _grow(box: Ints, row_start: int, row_stop: int, start: int, stop: int) -> None:
+    box[0] = min(box[0], start)
+    box[1] = min(box[1], row_start)
+    box[2] = max(box[2], stop - 1)
+    box[3] = max(box[3], row_stop - 1)
+
+
+@_compiled
+def _measure_one(
+    logits: Floats, limits: Floats, rows: Plan, cols: Plan, counts: Ints, box: Ints
+) -> None:
+    codes = _classify(logits, limits)
+    weights = (rows[1], cols[1])
+    for i in range(len(rows[2]) - 1):
+        row_start, row_stop = rows[2][i], rows[2][i + 1]
+        top = rows[0][row_start]
+        for j in range(len(cols[2]) - 1):
+            start, stop = cols[2][j], cols[2][j + 1]
+            left = cols[0][start]
             code = codes[top, left]
-            if code == 0:
+            if code == _MIXED:
+                cell = (row_start, row_stop, start, stop, top, left)
+                _measure_cell(logits, limits, cell, weights, counts, box)
                 continue
-            if code != _MIXED:
-                area = (row_stop - row_start) * (stop - start)
-                for level in range(code):
-                    counts[level] += area
-                if code >= 2:
-                    box[0] = min(box[0], start)
-                    box[1] = min(box[1], row_start)
-                    box[2] = max(box[2], stop - 1)
-                    box[3] = max(box[3], row_stop - 1)
-                continue
-            for row in range(row_start, row_stop):
-                x, y, z = _mix_rows(logits, row_weights[row], top, left)
-                for col in range(start, stop):
-                    value = (
-                        col_weights[col, 0] * x + col_weights[col, 1] * y + col_weights[col, 2] * z
-                    )
-                    counts[0] += value > limits[0]
-                    counts[2] += value > limits[2]
-                    if value > limits[1]:
-                        counts[1] += 1
-                        box[0] = min(box[0], col)
-                        box[1] = min(box[1], row)
-                        box[2] = max(box[2], col)
-                        box[3] = max(box[3], row)
+            counts[:code] += (row_stop - row_start) * (stop - start)
+            if code >= _INSIDE:
+                _grow(box, row_start, row_stop, start, stop)
 
 
-@njit(cache=True, nogil=True)
-def _measure_all(  # type: ignore[no-untyped-def]
-    logits, limits, row_first, row_weights, row_starts, col_first, col_weights, col_starts
-):
+@_compiled
+def _measure_all(logits: Floats, limits: Floats, rows: Plan, cols: Plan) -> tuple[Ints, Ints]:
     number = len(logits)
     counts = np.zeros((number, 3), np.int64)
     boxes = np.zeros((number, 4), np.int64)
     for index in range(number):
-        boxes[index, 0] = len(col_first)
-        boxes[index, 1] = len(row_first)
-        _measure_one(
-            logits[index], limits, row_first, row_weights, row_starts,
-            col_first, col_weights, col_starts, counts[index], boxes[index],
-        )
+        boxes[index, 0] = len(cols[0])
+        boxes[index, 1] = len(rows[0])
+        _measure_one(logits[index], limits, rows, cols, counts[index], boxes[index])
         if counts[index, 1] == 0:
             boxes[index] = 0
     return counts, boxes
 
 
-@njit(cache=True, nogil=True)
-def _draw_one(  # type: ignore[no-untyped-def]
-    logits, limits, row_first, row_weights, row_starts, col_first, col_weights, col_starts, mask
-):
-    codes = np.empty(logits.shape, np.uint8)
-    _classify(logits, limits, codes)
-    for i in range(len(row_starts) - 1):
-        row_start, row_stop = row_starts[i], row_starts[i + 1]
-        top = row_first[row_start]
-        for j in range(len(col_starts) - 1):
-            start, stop = col_starts[j], col_starts[j + 1]
-            left = col_first[start]
+@_compiled
+def _draw_one(
+    logits: Floats, limits: Floats, rows: Plan, cols: Plan, mask: NDArray[np.bool_]
+) -> None:
+    codes = _classify(logits, limits)
+    for i in range(len(rows[2]) - 1):
+        row_start, row_stop = rows[2][i], rows[2][i + 1]
+        top = rows[0][row_start]
+        for j in range(len(cols[2]) - 1):
+            start, stop = cols[2][j], cols[2][j + 1]
+            left = cols[0][start]
             code = codes[top, left]
-            if code == 0:
-                continue
             if code != _MIXED:
-                mask[row_start:row_stop, start:stop] = True
+                mask[row_start:row_stop, start:stop] = code > 0
                 continue
             for row in range(row_start, row_stop):
-                x, y, z = _mix_rows(logits, row_weights[row], top, left)
+                x, y, z = _between_rows(logits, rows[1][row], top, left)
                 for col in range(start, stop):
-                    value = (
-                        col_weights[col, 0] * x + col_weights[col, 1] * y + col_weights[col, 2] * z
-                    )
-                    mask[row, col] = value > limits[1]
+                    a, b, c = cols[1][col]
+                    mask[row, col] = a * x + b * y + c * z > limits[1]
 
 
 def encode_rle(mask: NDArray[np.bool_]) -> dict[str, list[int]]:

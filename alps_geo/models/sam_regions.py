@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..masks import Runs
+from ..runs import Runs
 
 
 def remove_small_regions(
@@ -32,7 +32,7 @@ def remove_small_regions(
         mask = runs.bitmap(index, *size)
         clean = _drop_islands(_fill_holes(mask, min_area), min_area)
         changed[index] = not np.array_equal(clean, mask)
-        cleaned.append(Runs.from_bitmaps(clean[None]) if changed[index] else runs.take(np.array([index])))
+        cleaned.append(Runs.from_bitmaps(clean[None]))
     return Runs.concatenate(cleaned), changed
 
 

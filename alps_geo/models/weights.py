@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,3 +164,87 @@ def _note_of(path: Path) -> Path:
 def _noted_checksum(path: Path) -> str | None:
     note = _note_of(path)
     return note.read_text().strip() if note.is_file() else None
+
+
+def add(path: Path) -> Installed:
+    """Copy a checkpoint file into the folder of weights, under the name of what it holds.
+
+    Raises
+    ------
+    ModelError
+        If the file is no SAM checkpoint, a model of its name is installed, or it cannot be copied.
+    """
+    # Imported here because only this needs torch.
+    from .sam_checkpoint import identify
+
+    name = identify(path)
+    present = find(name)
+    if present is not None:
+        raise ModelError(
+            f"{name} is installed already, from {present.path}; run 'alps-geo models remove"
+            f" {name}' first, or use the file with --checkpoint"
+        )
+    checksum = sha256_of(path)
+    official = next((known.file for known in KNOWN if known.sha256 == checksum), None)
+    target = folder() / (official or f"{name}.pth")
+    partial = target.with_name(f"{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, partial)
+        if official is None:
+            _note_of(target).write_text(f"{checksum}\n")
+        partial.replace(target)
+    except OSError as error:
+        raise ModelError(f"{target} cannot be written: {error.strerror or error}") from error
+    return Installed(name, target, checksum)
+
+
+def verify(name: str) -> Installed:
+    """Check that installed weights are what they should be.
+
+    Raises
+    ------
+    ModelError
+        If they are not installed, or the file's checksum is another.
+    """
+    item = require(name)
+    if item.sha256 is not None and sha256_of(item.path) != item.sha256:
+        raise ModelError(
+            f"{item.path} is damaged: its checksum is not that of {name}; run 'alps-geo models"
+            f" remove {name}' and install it again"
+        )
+    return item
+
+
+def remove(name: str) -> Path:
+    """Delete installed weights; return the file they were.
+
+    Raises
+    ------
+    ModelError
+        If they are not installed, or cannot be deleted.
+    """
+    item = require(name)
+    try:
+        item.path.unlink()
+        _note_of(item.path).unlink(missing_ok=True)
+    except OSError as error:
+        raise ModelError(f"{item.path} cannot be deleted: {error.strerror or error}") from error
+    return item.path
+
+
+def require(name: str) -> Installed:
+    """Return the installed weights of a model.
+
+    Raises
+    ------
+    ModelError
+        If there are none.
+    """
+    item = find(name)
+    if item is None:
+        raise ModelError(
+            f"the weights of {name} are not installed; run 'alps-geo models download {name}', or"
+            " give the file with --checkpoint"
+        )
+    return item

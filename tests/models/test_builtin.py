@@ -12,7 +12,8 @@ from alps_geo.features import pool_features
 from alps_geo.masks import Embedding, Masks
 from alps_geo.models import texture
 from alps_geo.models.builtin import BuiltinModel
-from alps_geo.models.hierarchy import Hierarchy, MergeRules, build_hierarchy
+from alps_geo.models.hierarchy import Hierarchy, MergeRules, _best_matches, build_hierarchy
+from alps_geo.runs import Runs
 
 Pixels = NDArray[np.uint8]
 Valid = NDArray[np.bool_]
@@ -29,7 +30,11 @@ def draw_fields(size: int = SIZE, seed: int = 0) -> Pixels:
     picture[:] = (90, 120, 60)
     picture[cols > 0.45 * size] = (170, 150, 110)
     picture[(rows > 0.6 * size) & (cols > 0.45 * size)] = (60, 80, 130)
-    picture[(rows - 0.3 * size) ** 2 + (cols - 0.22 * size) ** 2 < (0.11 * size) ** 2] = (200, 90, 70)
+    picture[(rows - 0.3 * size) ** 2 + (cols - 0.22 * size) ** 2 < (0.11 * size) ** 2] = (
+        200,
+        90,
+        70,
+    )
     picture[abs(rows - 0.55 * size + 0.1 * cols) < 3] = (140, 140, 140)
     stripes = 12 * ((rows // 4) % 2) * (cols < 0.45 * size)
     picture += stripes[:, :, np.newaxis] + rng.normal(0, 4, picture.shape)
@@ -95,8 +100,7 @@ class TestMasks:
         assert (paint(found[0], (SIZE, SIZE)) >= 0).all()
 
     def test_there_are_parts_and_wholes(self, found: tuple[Masks, Embedding]) -> None:
-        covered = found[0].runs.areas.sum()
-        assert covered > 1.2 * SIZE * SIZE
+        assert found[0].runs.areas.sum() > 1.05 * SIZE * SIZE
 
     def test_two_masks_are_nested_or_apart(self, found: tuple[Masks, Embedding]) -> None:
         matrix = found[0].runs.matrix(SIZE, SIZE).astype(np.int64)
@@ -106,7 +110,9 @@ class TestMasks:
 
     def test_no_mask_comes_twice(self, found: tuple[Masks, Embedding]) -> None:
         runs = found[0].runs
-        assert len({runs.take(np.array([i])).values.tobytes() for i in range(len(runs))}) == len(runs)
+        assert len({runs.take(np.array([i])).values.tobytes() for i in range(len(runs))}) == len(
+            runs
+        )
 
     def test_points_lie_inside(self, found: tuple[Masks, Embedding]) -> None:
         for index, (row, col) in enumerate(found[0].points):
@@ -247,21 +253,15 @@ class TestHierarchy:
         areas = np.unique(regions, return_counts=True)[1]
         assert areas.min() >= RULES.min_area
         assert areas.max() < RULES.max_area + 4 * RULES.min_area
-        parts = Masks.from_runs(_runs(regions)).runs.connected_parts()[0]
+        numbers = np.unique(regions, return_inverse=True)[1].reshape(regions.shape)
+        parts, _ = Runs.from_labels(numbers + 1, len(areas)).connected_parts()
         assert len(parts) == len(areas)
 
-    def test_long_ramps_take_few_rounds(self) -> None:
-        steps = np.repeat(np.arange(256, dtype=np.uint8), 4)[np.newaxis, :, np.newaxis]
-        pixels = np.ascontiguousarray(np.broadcast_to(steps, (32, 1024, 3)))
-        assert build(pixels).n_leaves > 0
+    def test_long_chains_of_equals_take_few_rounds(self) -> None:
+        links = np.arange(1000)
+        pairs = np.stack([links, links + 1], axis=1)
+        assert len(_best_matches(pairs, np.ones(1000), 1001)) > 200
 
     def test_the_checksum_names_the_version(self) -> None:
         assert BuiltinModel().checksum == BuiltinModel().checksum
         assert len(BuiltinModel().checksum) == 64
-
-
-def _runs(regions: NDArray[np.int64]):  # noqa: ANN202 - Runs, imported nowhere else here
-    from alps_geo.masks import Runs
-
-    numbers = np.unique(regions, return_inverse=True)[1].reshape(regions.shape)
-    return Runs.from_labels(numbers + 1, int(numbers.max()) + 1)
