@@ -18,8 +18,8 @@ def classFactory(iface: object) -> AlpsGeoPlugin:
     Parameters
     ----------
     iface : QgisInterface or None
-        None in `qgis_process`.
+        None in `qgis_process`, where there is no menu.
     """
     from .plugin import AlpsGeoPlugin
 
-    return AlpsGeoPlugin(iface)
+    return AlpsGeoPlugin()

@@ -69,7 +69,8 @@ def write_polygons(
         copy.setGeometry(geometry)
         for field in copy.fields():
             copy.setAttribute(field.name(), feature.attribute(field.name()))
-        writer.addFeature(copy, QgsFeatureSink.Flag.FastInsert)
+        if not writer.addFeature(copy, QgsFeatureSink.Flag.FastInsert):
+            break
         count += 1
     failure = writer.errorMessage() if writer.hasError() else ""
     # The file is complete only when the writer is gone.

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from qgis.core import QgsSettings
 
-from .environment import ENGINE_VARIABLE
+from .environment import ENGINE_VARIABLE, clean_environment
 from .errors import SET_UP_HINT, EngineMissing
 from .setup.environments import is_complete
 from .setup.places import interpreter_of, managed_folder
+from .setup.proxy import proxy_address
 
 #: Key of the interpreter's path in the settings of QGIS.
 SETTING = "alps_geo/engine"
@@ -70,3 +71,13 @@ def command(arguments: Sequence[str]) -> list[str]:
         raise EngineMissing(found)
     # -I: nothing from the working folder, the user's site or PYTHON* variables gets in.
     return [interpreter(), "-I", "-X", "utf8", "-u", "-m", "alps_geo.cli", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Return the variables of the engine: without QGIS's own, with the proxy of its settings."""
+    variables, proxy = clean_environment(), proxy_address()
+    if proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+            # What the user set by hand is more particular.
+            variables.setdefault(name, proxy)
+    return variables

@@ -57,7 +57,7 @@ def clean_environment(
     -------
     dict of str to str
     """
-    owned = tuple(prefixes) or (sys.prefix,)
+    owned = prefixes or (sys.prefix,)
     clean = {}
     for name, value in (os.environ if base is None else base).items():
         if name.upper() in _NAMES or name.startswith(_PREFIXES):

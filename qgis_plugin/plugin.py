@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from qgis.core import QgsApplication
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction
+from qgis.utils import iface
 
 from .provider import AlpsGeoProvider
 
@@ -15,16 +15,9 @@ MENU = "ALPS"
 
 
 class AlpsGeoPlugin:
-    """What QGIS starts and stops.
+    """What QGIS starts and stops."""
 
-    Parameters
-    ----------
-    iface : QgisInterface or None
-        None in `qgis_process`, where there is no menu.
-    """
-
-    def __init__(self, iface: Any) -> None:  # noqa: ANN401 - QGIS has no types
-        self._iface = iface
+    def __init__(self) -> None:
         self._provider: AlpsGeoProvider | None = None
         self._action: QAction | None = None
 
@@ -37,9 +30,9 @@ class AlpsGeoPlugin:
         """Register the provider and add the menu."""
         self.initProcessing()
         icon = QIcon(str(Path(__file__).with_name("icon.svg")))
-        self._action = QAction(icon, "Set up engine…", self._iface.mainWindow())
+        self._action = QAction(icon, "Set up engine…", iface.mainWindow())
         self._action.triggered.connect(self.set_up)
-        self._iface.addPluginToMenu(MENU, self._action)
+        iface.addPluginToMenu(MENU, self._action)
 
     def unload(self) -> None:
         """Take away everything that was added."""
@@ -47,11 +40,11 @@ class AlpsGeoPlugin:
             QgsApplication.processingRegistry().removeProvider(self._provider)
             self._provider = None
         if self._action is not None:
-            self._iface.removePluginMenu(MENU, self._action)
+            iface.removePluginMenu(MENU, self._action)
             self._action = None
 
     def set_up(self) -> None:
         """Show the dialog that sets up the engine."""
         from .setup.dialog import SetupDialog
 
-        SetupDialog(self._iface.mainWindow()).exec()
+        SetupDialog(iface.mainWindow()).exec()

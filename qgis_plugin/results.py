@@ -142,6 +142,8 @@ class _Placer(QgsProcessingLayerPostProcessorInterface):
         # Legends of many classes are long; the one of the segments says it all.
         clone.setExpanded(place.order == 1)
         group.insertChildNode(_position(group, place.order), clone)
+        # A group opens when something is put into it.
+        group.setExpanded(len(place.groups) == 1)
         node.parent().removeChildNode(node)
 
     def _remove_older(self, layer: QgsMapLayer) -> None:

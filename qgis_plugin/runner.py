@@ -11,7 +11,7 @@ import contextlib
 import os
 import queue
 import signal
-import subprocess  # nosec B404 - the one way to run the engine in its own environment
+import subprocess
 import sys
 import threading
 import time

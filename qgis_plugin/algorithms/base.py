@@ -63,7 +63,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
 
     def shortHelpString(self) -> str:
         """Return the text beside the form."""
-        return self.HELP
+        # Old versions of QGIS make a paragraph of every line.
+        return " ".join(self.HELP.split())
 
     def tags(self) -> list[str]:
         """Return more words to find it by."""
@@ -87,7 +88,10 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         return not problem, problem
 
     def run_engine(
-        self, arguments: list[str], feedback: QgsProcessingFeedback
+        self,
+        arguments: list[str],
+        feedback: QgsProcessingFeedback,
+        ends: Mapping[str, float] | None = None,
     ) -> dict[str, Any] | None:
         """Run a command of the engine.
 
@@ -96,6 +100,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         arguments : list of str
             The command and its arguments, without `--progress`.
         feedback : QgsProcessingFeedback
+        ends : mapping of str to float, optional
+            In place of `STAGE_ENDS`.
 
         Returns
         -------
@@ -107,11 +113,13 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         QgsProcessingException
             With the engine's message.
         """
-        listener = FeedbackListener(feedback, self.STAGE_ENDS)
+        listener = FeedbackListener(feedback, ends or self.STAGE_ENDS)
         try:
             command = engine.command([*arguments, "--progress", "json"])
             feedback.pushCommandInfo(" ".join(_quote(part) for part in command))
-            return runner.run(command, listener, minimum=engine_version())
+            return runner.run(
+                command, listener, minimum=engine_version(), environment=engine.environment()
+            )
         except EngineCancelled:
             return None
         except EngineError as error:

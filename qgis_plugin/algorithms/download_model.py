@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from qgis.core import (
     QgsProcessingContext,
@@ -21,7 +21,6 @@ class DownloadModel(EngineAlgorithm):
     NAME = "download_model"
     TITLE = "Download model"
     TAGS = ("weights", "checkpoint", "segment anything", "sam")
-    STAGE_ENDS: ClassVar[dict[str, float]] = {"download": 95, "verify": 100}
 
     def shortHelpString(self) -> str:
         """Return the text beside the form, with sizes and licences."""
@@ -59,9 +58,10 @@ class DownloadModel(EngineAlgorithm):
     ) -> dict[str, Any]:
         """Run the engine and return where the file lies."""
         name = self.parameterAsEnumString(parameters, "MODEL", context)
-        result = self.run_engine(["models", "download", name], feedback)
+        result = self.run_engine(["models", "download", name], feedback, {f"download {name}": 100})
         if result is None:
             feedback.pushWarning("Stopped. Run it again to download the model.")
             return {}
-        feedback.pushInfo(f"{name} is installed: {result['path']}")
-        return {"WEIGHTS": result["path"]}
+        (path,) = result["models"]
+        feedback.pushInfo(f"{name} is installed: {path}")
+        return {"WEIGHTS": path}

@@ -6,7 +6,7 @@ import contextlib
 import os
 import queue
 import signal
-import subprocess  # nosec B404 - pip and venv are programs
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence

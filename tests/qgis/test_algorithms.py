@@ -207,13 +207,24 @@ def test_polygons_need_a_class_field(provider, finished_run):
 def test_a_download_tells_how_far_it_is_and_where_the_file_lies(false_engine, run):
     false_engine(
         """
-        say("stage", name="download")
+        say("stage", name="download sam-vit-b")
         say("progress", done=1, total=2, eta_s=3.0)
-        say("result", path=" ".join(arguments[5:]))
+        say("result", models=[" ".join(arguments)])
         """
     )
-    results = run("download_model", {"MODEL": "sam-vit-b"})
+    feedback = Feedback()
+    results = run("download_model", {"MODEL": "sam-vit-b"}, feedback)
     assert results["WEIGHTS"].endswith("models download sam-vit-b --progress json")
+    assert 50 in feedback.percents
+
+
+def test_the_real_engine_refuses_an_address_that_does_not_answer(
+    engine, run, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("ALPS_GEO_MODELS", str(tmp_path))
+    monkeypatch.setenv("ALPS_GEO_MODELS_URL", "http://127.0.0.1:9")
+    with pytest.raises(QgsProcessingException, match=r"127\.0\.0\.1"):
+        run("download_model", {"MODEL": "mobile-sam"})
 
 
 def test_a_download_without_a_network_is_the_engines_message(false_engine, run):
