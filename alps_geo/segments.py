@@ -85,6 +85,9 @@ def build_segments(
         features = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
         for index in range(len(tiles)):
             values = read(index).features.values
+            if not len(values):
+                # A tile without masks, such as one outside the area, has no columns either.
+                continue
             number = np.where(counted, stitching.segment, 0)[stitching.masks_of(index)]
             alone = (parts[number] == 1) & (row_of[number] >= 0)
             features[row_of[number[alone]]] = values[alone]

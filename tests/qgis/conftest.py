@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-os.environ.setdefault("QGIS_CUSTOM_CONFIG_PATH", tempfile.mkdtemp(prefix="qgis-profile-"))
-sys.path.insert(0, str(ROOT))
 try:
     from qgis.core import QgsApplication
 except ImportError:
-    # The ordinary tests run in a Python without QGIS; scripts/test starts these in another.
+    # The ordinary tests run in a Python without QGIS; scripts/test_qgis starts these in another.
     collect_ignore_glob = ["test_*.py"]
+else:
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    os.environ.setdefault("QGIS_CUSTOM_CONFIG_PATH", tempfile.mkdtemp(prefix="qgis-profile-"))
+    sys.path.insert(0, str(ROOT))
 
 # QGIS does not survive its application being freed.
 _KEPT = []

@@ -21,8 +21,10 @@ FACTS = {"beats": 0, "longest_gap_s": 0.0}
 KEPT = []
 
 
-def shot(name):
-    QGuiApplication.primaryScreen().grabWindow(0).save(str(OUT / f"{name}.png"))
+def shot(name, widget=None):
+    """Take a picture of a window, or of the whole screen."""
+    taken = widget.grab() if widget else QGuiApplication.primaryScreen().grabWindow(0)
+    taken.save(str(OUT / f"{name}.png"))
 
 
 def later(milliseconds, function):
@@ -84,7 +86,7 @@ def wait_for_check():
         later(200, wait_for_check)
         return
     FACTS["check"] = dialog.status.text()
-    shot("set_up_engine")
+    shot("set_up_engine", dialog)
     dialog.reject()
 
 
@@ -106,10 +108,10 @@ def show_algorithm():
 
 
 def run_algorithm():
-    shot("label_scene")
+    shot("label_scene", KEPT[-1])
     FACTS["started"] = FACTS["last_beat"] = time.monotonic()
     beat()
-    later(4000, lambda: shot("label_scene_running"))
+    later(4000, lambda: shot("label_scene_running", KEPT[-1]))
     KEPT[-1].runAlgorithm()
 
 

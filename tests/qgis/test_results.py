@@ -1,5 +1,7 @@
 """Layers as the project shows them, after runs as the GUI starts them."""
 
+import time
+
 import pytest
 from qgis.core import (
     QgsApplication,
@@ -144,3 +146,36 @@ def test_a_failure_in_a_task_leaves_qgis_as_it_was(
     with pytest.raises(AssertionError, match="signal SIGABRT"):
         label(provider, project, scene, tmp_path / "out")
     assert tree(project.layerTreeRoot()) == []
+
+
+def test_a_thousand_lines_a_second_do_not_slow_the_gui(
+    false_engine, provider, project, scene, tmp_path
+):
+    false_engine(
+        """
+        say("stage", name="tiles")
+        end = time.monotonic() + 3
+        done = 0
+        while time.monotonic() < end:
+            done += 1
+            say("progress", done=done, total=10_000, eta_s=1.0)
+            time.sleep(0.001)
+        say("error", message=f"{done} lines", exit_code=1)
+        sys.exit(1)
+        """
+    )
+    gaps, last = [], [time.monotonic()]
+
+    def beat():
+        gaps.append(time.monotonic() - last[0])
+        last[0] = time.monotonic()
+
+    timer = QTimer()
+    timer.timeout.connect(beat)
+    timer.start(10)
+    with pytest.raises(AssertionError, match=r"[12]\d\d\d lines"):
+        label(provider, project, scene, tmp_path / "out")
+    timer.stop()
+    # Half of all beats come on time, and none is missed for long.
+    assert sorted(gaps)[len(gaps) // 2] < 0.05
+    assert max(gaps) < 0.7
