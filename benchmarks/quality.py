@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -69,11 +70,12 @@ def score_scene(folder: Path, k: int, seeds: list[int]) -> NDArray[np.float64]:
     with rasterio.open(folder / "labels.tif") as file:
         truth = file.read(1)
     segments, statistics = describe_segments(pixels)
+    ours = label_ours(folder / "image.tif", k, seeds)
     scores = [
         (
             mean_iou(cluster_pixels(pixels, k, seed), valid, truth),
             mean_iou(cluster_rows(statistics, k, seed)[segments], valid, truth),
-            mean_iou(*label_ours(folder / "image.tif", k, seed), truth),
+            mean_iou(*next(ours), truth),
         )
         for seed in seeds
     ]
@@ -123,15 +125,21 @@ def cluster_rows(rows: NDArray[np.floating], k: int, seed: int) -> NDArray[np.in
     return np.asarray(KMeans(k, random_state=seed, n_init=3).fit(rows).labels_)
 
 
-def label_ours(image: Path, k: int, seed: int) -> tuple[NDArray[np.integer], NDArray[np.bool_]]:
-    """Return what the whole pipeline makes of a scene, and where it is labelled."""
+def label_ours(
+    image: Path, k: int, seeds: list[int]
+) -> Iterator[tuple[NDArray[np.integer], NDArray[np.bool_]]]:
+    """Yield what the whole pipeline makes of a scene with each seed, and where it is labelled."""
     with tempfile.TemporaryDirectory() as folder:
-        outputs = alps_geo.label(
-            image, Path(folder) / "out", model="builtin", n_classes=k, seed=seed, bands=(1, 2, 3)
-        )
-        with rasterio.open(outputs.labels[0]) as file:
-            labels = file.read(1)
-            return labels, labels != file.nodata
+        out = Path(folder) / "out"
+        options = {"model": "builtin", "n_classes": k, "bands": (1, 2, 3)}
+        outputs = alps_geo.label(image, out, seed=seeds[0], **options)
+        for seed in seeds:
+            if seed != seeds[0]:
+                # The seed is that of the clustering only: the masks stay.
+                alps_geo.classify(out, n_classes=k, seed=seed)
+            with rasterio.open(outputs.labels[0]) as file:
+                labels = file.read(1)
+                yield labels, labels != file.nodata
 
 
 def mean_iou(

@@ -162,15 +162,21 @@ class MaskGenerator:
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Pixels]) -> list[Tensor]:
-        """Encode images, all in one batch.
+        """Encode images, in one batch, or in smaller ones where memory runs out.
 
         Returns
         -------
         list of Tensor of float32, shape (channels, rows, cols)
             On the model's device; padding included.
         """
-        batch = torch.cat([normalise(self.model, image) for image in images])
-        return list(self.encoder(batch))
+        inputs = [normalise(self.model, image) for image in images]
+        return BatchSize(len(inputs), self.model.device).run(
+            lambda size: [
+                embedding
+                for start in range(0, len(inputs), size)
+                for embedding in self.encoder(torch.cat(inputs[start : start + size]))
+            ]
+        )
 
     @torch.inference_mode()
     def generate_with_embedding(
