@@ -41,6 +41,7 @@ _TITLES = {
     "stability_score_thresh": "SAM: least stability",
     "box_nms_thresh": "SAM: box IoU of duplicates",
     "feature_mode": "SAM: features",
+    "precision": "SAM: precision",
     "fill": "Fill gaps up to",
     "keep_masks": "Add a layer with all masks",
     "simplify": "Simplify polygons by",
@@ -119,6 +120,11 @@ def models() -> list[Model]:
         Model(item["name"], item.get("size", 0), item.get("licence", ""))
         for item in _content()["models"]
     ]
+
+
+def all_names() -> list[str]:
+    """Return the names of all settings."""
+    return [item["name"] for item in _content()["settings"]]
 
 
 def setting(name: str) -> Setting:

@@ -79,6 +79,7 @@ run.json (the record).</p>"""
         "stability_score_thresh",
         "box_nms_thresh",
         "feature_mode",
+        "precision",
         "seed",
         "workers",
         "overwrite",

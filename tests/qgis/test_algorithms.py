@@ -66,6 +66,14 @@ def test_parameters_have_the_help_and_the_defaults_of_the_settings(provider, nam
     assert parameter.defaultValue() == setting(name.lower()).default
 
 
+def test_label_scene_has_a_parameter_for_every_setting(provider):
+    from qgis_plugin.parameters import all_names
+
+    algorithm = provider.algorithm("label_scene")
+    names = {item.name().lower() for item in algorithm.parameterDefinitions()}
+    assert set(all_names()) <= names
+
+
 def test_reclassify_finds_another_number_of_classes(run, own_run):
     before = read_shapes(own_run)
     results = run("reclassify", {"INPUT": str(own_run), "N_CLASSES": 3})

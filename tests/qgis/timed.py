@@ -8,7 +8,8 @@ from pathlib import Path
 
 def make_timed(folder, engine):
     """Write a program that is the engine and notes its times; return its path."""
-    program = folder / "timed_engine"
+    program = folder / "alps-geo" / "bin" / "python"
+    program.parent.mkdir(parents=True, exist_ok=True)
     program.write_text(
         "#!/bin/sh\n"
         f'start=$(date +%s.%N)\n"{engine}" "$@"\ncode=$?\n'
