@@ -1,5 +1,6 @@
 """The zip, and the settings in it, against what QGIS and its plugin repository ask for."""
 
+import ast
 import configparser
 import io
 import json
@@ -108,8 +109,11 @@ def test_the_plugin_imports_the_standard_library_and_qgis_only(archive):
     found = set()
     for name in archive.namelist():
         if name.endswith(".py"):
-            text = archive.read(name).decode()
-            found |= set(re.findall(r"^\s*(?:from|import) ([a-z_A-Z0-9]+)", text, re.MULTILINE))
+            for node in ast.walk(ast.parse(archive.read(name))):
+                if isinstance(node, ast.Import):
+                    found |= {item.name.partition(".")[0] for item in node.names}
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    found.add((node.module or "").partition(".")[0])
     assert found - allowed == set()
 
 
