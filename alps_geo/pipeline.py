@@ -256,6 +256,8 @@ def _manifest(
 ) -> dict[str, Any]:
     """Return all that the stored tiles depend on."""
     chosen = describe_settings(settings)
+    # The fingerprint has the area's polygons; where their file lies does not matter.
+    chosen["scene"].pop("aoi")
     return {
         "model": {
             "name": model.name,

@@ -261,6 +261,7 @@ def _record_writer(mode: str) -> Callable[[NDArray[np.bool_]], Any]:
         raise SettingsError("output_mode coco_rle needs: pip install pycocotools") from error
 
     def encode(bitmap: NDArray[np.bool_]) -> dict[str, Any]:
+        """Encode one mask as COCO does."""
         rle: dict[str, Any] = coco.encode(np.asfortranarray(bitmap.astype(np.uint8)))
         return {**rle, "counts": rle["counts"].decode()}
 
