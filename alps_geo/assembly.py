@@ -106,7 +106,7 @@ class SceneRun:
         return load_segments(self.folder)
 
     def load_polygons(self) -> Iterator[Polygons]:
-        """Give the segments' polygons in parts, raising `RunError` if they are missing or damaged."""
+        """Give the polygons in parts, raising `RunError` if they are missing or damaged."""
         path = self.folder / "polygons.parquet"
         with _explaining(path), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(POLYGONS_AT_ONCE):
@@ -154,10 +154,11 @@ class SceneRun:
             columns = {**vars(masks), "geometry": shapely.to_wkb(masks.geometry)}
             _write(self.folder / "masks.parquet", **columns)
         tile_facts = self._tile_facts()
-        if tile_facts["unreadable_tiles"]:
-            names = ", ".join(list(tile_facts["unreadable_tiles"])[:5])
+        unreadable = tile_facts["unreadable_tiles"]
+        if unreadable:
+            names = ", ".join(list(unreadable)[:5])
             progress.warning(
-                f"{len(tile_facts['unreadable_tiles'])} of {len(self.tiles)} tiles could not be read"
+                f"{len(unreadable)} of {len(self.tiles)} tiles could not be read"
                 f" and stay unlabelled ({names}); run.json says why"
             )
         facts = {
