@@ -106,7 +106,7 @@ class SceneRun:
         return load_segments(self.folder)
 
     def load_polygons(self) -> Iterator[Polygons]:
-        """Give the segments' polygons in parts; `RunError` if they are missing or damaged."""
+        """Give the polygons in parts, raising `RunError` if they are missing or damaged."""
         path = self.folder / "polygons.parquet"
         with _explaining(path), pq.ParquetFile(path) as file:
             for number in range(file.num_row_groups):
@@ -155,9 +155,10 @@ class SceneRun:
         tile_facts = self._tile_facts()
         unreadable = tile_facts["unreadable_tiles"]
         if unreadable:
+            names = ", ".join(list(unreadable)[:5])
             progress.warning(
-                f"{len(unreadable)} of {len(self.tiles)} tiles could not be read and stay"
-                f" unlabelled ({', '.join(list(unreadable)[:5])}); run.json says why"
+                f"{len(unreadable)} of {len(self.tiles)} tiles could not be read"
+                f" and stay unlabelled ({names}); run.json says why"
             )
         facts = {
             **tile_facts,

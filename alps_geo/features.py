@@ -52,14 +52,36 @@ def pool_features(runs: Runs, embedding: Embedding, shape: tuple[int, int]) -> F
     height, width = shape
     _, rows, cols = embedding.values.shape
     weights = runs.matrix(height, width).astype(np.float64)
-    if embedding.stride != 1:
-        weights = weights @ _upsampling(height, width, rows, cols, embedding.stride)
     areas = runs.areas.astype(np.float64)
+    if embedding.as_authors:
+        weights, areas = _weigh_as_authors(weights, shape, (rows, cols), embedding.stride)
+    elif embedding.stride != 1:
+        weights = weights @ _upsampling(height, width, rows, cols, embedding.stride)
     values = np.empty((len(runs), len(embedding.names)), np.float32)
     for index, plane in enumerate(embedding.values):
         # In float64, so that the mean of a constant is that constant in every tile.
         values[:, index] = (weights @ plane.ravel().astype(np.float64)) / areas
     return Features(values, embedding.names, embedding.weights)
+
+
+def _weigh_as_authors(
+    masks: sparse.csr_array, shape: tuple[int, int], cells: tuple[int, int], stride: float
+) -> tuple[sparse.csr_array, NDArray[np.float64]]:
+    """Return each mask's weights on the cells, and what the authors' program divides by.
+
+    It brings masks and embedding to four times the embedding's grid, bilinearly both, and divides
+    by the number of non-zero products, so that soft edges count in full below the line.
+    """
+    fine = 4 * cells[0], 4 * cells[1]
+    ratio = 4 / stride
+    shrinking = sparse.kron(
+        *(_upsample_axis(*axis, ratio) for axis in zip(fine, shape, strict=True))
+    )
+    soft = sparse.csr_array(masks @ shrinking.T)
+    growing = sparse.kron(*(_upsample_axis(*axis, 4) for axis in zip(fine, cells, strict=True)))
+    touched = np.diff(soft.indptr).astype(np.float64)
+    # A mask too thin for the coarser grid has no product at all: their program makes it zero.
+    return sparse.csr_array(soft @ growing), np.maximum(touched, 1)
 
 
 @lru_cache(maxsize=4)

@@ -103,12 +103,15 @@ class Embedding:
     names : tuple of str, length n_features
     weights : ndarray of float32, shape (n_features,)
         How much each standardised feature counts in clustering.
+    as_authors : bool
+        Pool as the authors of ALPS did instead of by the definition (eq. 4), for comparison.
     """
 
     values: NDArray[np.float32]
     stride: float
     names: tuple[str, ...]
     weights: NDArray[np.float32]
+    as_authors: bool = False
 
 
 class MaskModel(Protocol):

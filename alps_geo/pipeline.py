@@ -256,8 +256,14 @@ def _manifest(
 ) -> dict[str, Any]:
     """Return all that the stored tiles depend on."""
     chosen = describe_settings(settings)
+    # The fingerprint has the area's polygons; where their file lies does not matter.
+    chosen["scene"].pop("aoi")
     return {
-        "model": {"name": model.name, "checksum": model.checksum},
+        "model": {
+            "name": model.name,
+            "checksum": model.checksum,
+            "precision": settings.model.precision,
+        },
         "stretch": stretch.to_dict(),
         "settings": {name: chosen[name] for name in ("scene", "tiles", "masks")},
         "scenes": {

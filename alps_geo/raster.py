@@ -150,7 +150,7 @@ class Raster:
         now = file_stamp(self.path)
         if now is None and is_local(self.path):
             raise SceneError(
-                f"{self.name}: is not there (any more); put it back, where every worker sees it, and"
+                f"{self.name}: is not there (any more); put it back where every worker sees it, and"
                 " give the same command again"
             )
         if now != self.stamp:

@@ -16,6 +16,7 @@ from .errors import SettingsError
 STRETCHES = ("percentile", "minmax", "none")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FEATURE_MODES = ("corrected", "paper")
+PRECISIONS = ("fp32", "bf16")
 T = TypeVar("T")
 
 
@@ -30,7 +31,8 @@ def setting(default: T, text: str, **extra: Any) -> T:
         One sentence for `--help`, the QGIS dialog and the README; with the unit.
     **extra
         `flags` (option names where not made from the field's name), `choices` (allowed words),
-        `metavar` (what the value is called in the help).
+        `metavar` (what the value is called in the help), `least` and `most` (what a number can be;
+        forms offer no others).
     """
     value: T = field(default=default, metadata={"help": text, **extra})
     return value
@@ -88,12 +90,19 @@ class TileSettings:
     """How a scene is cut into tiles."""
 
     size: int = setting(
-        1024, "Side of the square tiles, in pixels.", flags=("--tile-size",), metavar="PX"
+        1024,
+        "Side of the square tiles, in pixels.",
+        flags=("--tile-size",),
+        metavar="PX",
+        least=64,
+        most=16384,
     )
     overlap: int = setting(
         256,
         "How far neighbouring tiles overlap, in pixels; smaller objects are seen whole.",
         metavar="PX",
+        least=0,
+        most=8192,
     )
 
     def __post_init__(self) -> None:
@@ -111,14 +120,26 @@ class MaskSettings:
     """Which masks a model makes, and which of them are kept."""
 
     area_threshold: float = setting(
-        0.3, "Drop masks above this share of the tile's valid area (the paper's gate)."
+        0.3,
+        "Drop masks above this share of the tile's valid area (the paper's gate).",
+        least=0.001,
+        most=1.0,
     )
-    min_area_px: int = setting(16, "Drop masks below this area, in pixels.", metavar="PX")
-    points_per_side: int = setting(32, "SAM: prompt points along a tile's side.", metavar="N")
-    pred_iou_thresh: float = setting(0.88, "SAM: drop masks with a predicted IoU below this.")
-    stability_score_thresh: float = setting(0.95, "SAM: drop masks with a stability below this.")
+    min_area_px: int = setting(16, "Drop masks below this area, in pixels.", metavar="PX", least=1)
+    points_per_side: int = setting(
+        32, "SAM: prompt points along a tile's side.", metavar="N", least=1, most=256
+    )
+    pred_iou_thresh: float = setting(
+        0.88, "SAM: drop masks with a predicted IoU below this.", least=0.0, most=1.0
+    )
+    stability_score_thresh: float = setting(
+        0.95, "SAM: drop masks with a stability below this.", least=0.0, most=1.0
+    )
     box_nms_thresh: float = setting(
-        0.7, "SAM: box IoU above which the poorer of two masks is a duplicate."
+        0.7,
+        "SAM: box IoU above which the poorer of two masks is a duplicate.",
+        least=0.0,
+        most=1.0,
     )
 
     def __post_init__(self) -> None:
@@ -154,11 +175,18 @@ class ModelSettings:
         " again with the authors' preprocessing.",
         choices=FEATURE_MODES,
     )
+    precision: str = setting(
+        "fp32",
+        "SAM's arithmetic: 'fp32' gives the original's masks, 'bf16' nearly those in half the time,"
+        " on GPUs and on CPUs made for it.",
+        choices=PRECISIONS,
+    )
 
     def __post_init__(self) -> None:
         """Check every value."""
         _check_choice("device", self.device, DEVICES)
         _check_choice("feature-mode", self.feature_mode, FEATURE_MODES)
+        _check_choice("precision", self.precision, PRECISIONS)
 
 
 @dataclass(frozen=True)
@@ -166,7 +194,12 @@ class ClassSettings:
     """How pseudo-classes are found."""
 
     n_classes: int = setting(
-        16, "Number of pseudo-classes.", flags=("-k", "--n-classes"), metavar="K"
+        16,
+        "Number of pseudo-classes.",
+        flags=("-k", "--n-classes"),
+        metavar="K",
+        least=2,
+        most=65535,
     )
     classes: str | None = setting(
         None,
@@ -174,7 +207,7 @@ class ClassSettings:
         " colours as there.",
         metavar="MODEL",
     )
-    seed: int = setting(0, "Seed of the clustering.", metavar="N")
+    seed: int = setting(0, "Seed of the clustering.", metavar="N", least=0, most=2**31 - 1)
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -193,12 +226,15 @@ class OutputSettings:
         0.0,
         "Simplify the polygons' shared edges by this many pixels; 0 keeps every pixel corner.",
         metavar="PX",
+        least=0.0,
     )
     fill: int = setting(
         0,
         "Give unlabelled valid pixels to the nearest segment within this many pixels; the record"
         " says how many.",
         metavar="PX",
+        least=0,
+        most=256,
     )
     keep_masks: bool = setting(
         False, "Add a layer 'masks' with every accepted mask's whole outline, overlaps kept."
@@ -214,7 +250,7 @@ class OutputSettings:
 class RunSettings:
     """How a run is carried out; nothing here changes what readable tiles give."""
 
-    workers: int = setting(1, "Processes that work on tiles.", metavar="N")
+    workers: int = setting(1, "Processes that work on tiles.", metavar="N", least=1, most=1024)
     scheduler: str | None = setting(
         None,
         "Let a Dask cluster work on tiles instead: the scheduler's address, such as"

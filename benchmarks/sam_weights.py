@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 from segment_anything.utils.amg import build_point_grid, calculate_stability_score
-from skimage.segmentation import felzenszwalb
+from skimage.segmentation import slic
 from skimage.transform import resize
 from torch.nn import functional
 
 Pixels = NDArray[np.uint8]
-#: Scales of the regions that the three masks of a prompt learn.
-SCALES = (30, 150, 600)
+#: Regions in the image that the three masks of a prompt learn: parts, objects, wholes.
+REGIONS = (300, 80, 20)
 
 
 def read_image(path: str | None, side: int = 1024, row: int = 0, col: int = 0) -> Pixels:
@@ -66,12 +66,12 @@ def region_maps(image: Pixels, side: int) -> torch.Tensor:
     """Return label images at three scales, shape (3, side, side): what the decoder outlines."""
     small = resize(image, (256, 256), anti_aliasing=True)
     step = 256 // side
-    maps = [felzenszwalb(small, scale=scale, sigma=0.8, min_size=20) for scale in SCALES]
+    maps = [slic(small, count, compactness=20, sigma=1) for count in REGIONS]
     return torch.from_numpy(np.stack(maps)[:, step // 2 :: step, step // 2 :: step].copy())
 
 
 def fit_decoder(
-    sam: Sam, image: Pixels, *, steps: int = 250, batch: int = 32, grid: int = 16, seed: int = 0
+    sam: Sam, image: Pixels, *, steps: int = 400, batch: int = 32, grid: int = 16, seed: int = 0
 ) -> None:
     """Teach the decoder to outline the regions of an image around points.
 
@@ -87,7 +87,7 @@ def fit_decoder(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps)
     pe = sam.prompt_encoder.pe_layer((grid, grid))[None].detach()
     scale = 1024 // (4 * grid)
-    for _ in range(steps):
+    for step in range(steps):
         points = torch.from_numpy(rng.integers(0, 4 * grid, (batch, 2)))
         mine = maps[:, points[:, 1], points[:, 0]].t()[:, :, None, None]
         targets = (maps == mine).float()
@@ -108,6 +108,8 @@ def fit_decoder(
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         schedule.step()
+        if step % 50 == 0:
+            print(f"step {step} of {steps}: loss {float(loss.detach()):.3f}", flush=True)
     for value in learned:
         value.requires_grad_(False)
 
@@ -158,7 +160,7 @@ def _sharpness(logits: torch.Tensor, stable: float) -> float:
     return factor
 
 
-def make_weights(image: Pixels, *, steps: int = 250, seed: int = 0) -> Sam:
+def make_weights(image: Pixels, *, steps: int = 400, seed: int = 0) -> Sam:
     """Return seeded vit_b weights whose masks of an image vary and pass SAM's thresholds."""
     sam = seeded_sam(seed)
     fit_decoder(sam, image, steps=steps, seed=seed)
@@ -171,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--image", help="a raster of 1024 x 1024 pixels or more, bands 1 to 3")
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     sam = make_weights(read_image(options.image), steps=options.steps, seed=options.seed)

@@ -1,10 +1,10 @@
 """Time and peak memory of runs of growing size: `scale.py SOURCE... [--sides 3000 12000 30000]`.
 
 Makes square scenes of real pixels: pieces of the sources, mirrored and moved at random, so that no
-two tiles are alike. Each run is a process of its own, whose resident memory is sampled; a stage's memory
+two tiles are alike. Each run is a process of its own, whose memory is sampled; a stage's memory
 is the largest sample while it ran. All work is in that process: `--workers 1`.
 
-With `--repeat` the scene repeats itself every three tiles, and the mask model is asked once for each
+With `--repeat` the scene repeats itself every three tiles, and the mask model is asked once per
 distinct tile: all that is outside of the mask model at full size, in minutes instead of hours.
 """
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import SectionCommand
+from .options import SectionCommand, progress_option
+from .progress import reporting
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,7 +61,11 @@ SYMMETRIC = {
 )
 @click.option("--scene", metavar="STEM", help="Scene to compare, where the run has several.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+@progress_option
+@click.pass_context
 def evaluate(
+    ctx: click.Context,
+    /,
     labels: str,
     reference: str,
     *,
@@ -69,6 +74,7 @@ def evaluate(
     ignore: tuple[str, ...],
     scene: str | None,
     as_json: bool,
+    progress_mode: str,
 ) -> None:
     """Compare labels with reference classes, or with another run.
 
@@ -82,12 +88,22 @@ def evaluate(
     # Imported late: `alps-geo --help` needs no GDAL.
     from alps_geo.evaluate import evaluate as compare
 
-    result = compare(
-        labels, reference, attribute=attribute, layer=layer, ignore=ignore, scene=scene
-    )
-    if as_json:
+    # One object and nothing else, unless somebody asks for more.
+    mode = "none" if as_json and progress_mode == "auto" else progress_mode
+    with reporting(ctx, mode) as reporter:
+        result = compare(
+            labels,
+            reference,
+            attribute=attribute,
+            layer=layer,
+            ignore=ignore,
+            scene=scene,
+            progress=reporter,
+        )
+        reporter.result(**result.to_dict())
+    if as_json and reporter.for_people:
         click.echo(json.dumps(result.to_dict()))
-    else:
+    elif reporter.for_people:
         _show(result)
 
 

@@ -13,8 +13,13 @@ from alps_geo.models import weights
 from .options import SectionCommand, progress_option
 from .progress import reporting
 
+EPILOG = """\b
+Examples:
+  alps-geo models list                 what there is, and where it lies
+  alps-geo models download sam-vit-b   fetch one, and check it"""
 
-@click.group()
+
+@click.group(epilog=EPILOG)
 def models() -> None:
     """Weights of mask models: list, download, add, verify, remove.
 
@@ -22,9 +27,7 @@ def models() -> None:
     """
 
 
-@models.command(
-    "list", cls=SectionCommand, examples=("alps-geo models list", "alps-geo models list --json")
-)
+@models.command("list", cls=SectionCommand, examples=("alps-geo models list --json",))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, not a table.")
 def list_models(*, as_json: bool) -> None:
     """List the known models, and which of them are installed."""
@@ -101,7 +104,7 @@ def add(file: Path) -> None:
     click.echo(f"Installed {item.name}: {item.path}")
 
 
-@models.command(cls=SectionCommand, examples=("alps-geo models verify",))
+@models.command(cls=SectionCommand, examples=("alps-geo models verify sam-vit-b",))
 @click.argument("names", nargs=-1, metavar="[NAME…]")
 def verify(names: tuple[str, ...]) -> None:
     """Check that installed weights are what they should be; all of them without a name."""

@@ -53,3 +53,22 @@ def test_the_mean_of_a_constant_is_that_constant_for_every_mask() -> None:
 def test_no_masks_give_no_rows() -> None:
     embedding = Embedding(np.zeros((2, 4, 4), np.float32), 2, ("a", "b"), np.ones(2, np.float32))
     assert pool_features(Runs.concatenate([]), embedding, (8, 8)).values.shape == (0, 2)
+
+
+def test_the_authors_pooling_divides_by_the_number_of_nonzero_products() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(2, 4, 4)).astype(np.float32)
+    pictures = np.zeros((2, 64, 64), bool)
+    pictures[0, 10:33, 7:50] = True
+    pictures[1] = rng.random((64, 64)) < 0.5
+    embedding = Embedding(values, 16, ("a", "b"), np.ones(2, np.float32), as_authors=True)
+    pooled = pool_features(Runs.from_bitmaps(pictures), embedding, (64, 64))
+
+    def resize(planes):
+        cells = torch.from_numpy(planes)[None]
+        return functional.interpolate(cells, size=(16, 16), mode="bilinear", align_corners=False)[0]
+
+    masks = resize(pictures.astype(np.float32))
+    products = (masks[:, None] * resize(values)[None]).numpy()
+    expected = products.sum(axis=(2, 3)) / np.count_nonzero(products, axis=(2, 3))
+    assert pooled.values == pytest.approx(expected, rel=1e-4)

@@ -10,6 +10,7 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from geopandas.testing import assert_geodataframe_equal
 from numpy.typing import NDArray
 from pyproj import Geod
@@ -364,3 +365,21 @@ def test_a_scene_named_twice_is_refused(make_scene: SceneFactory, tmp_path: Path
         label([path, path], tmp_path / "out", **SMALL)
     with pytest.raises(SceneError, match="missing"):
         label(tmp_path / "missing.tif", tmp_path / "out", **SMALL)
+
+
+def test_the_same_area_in_another_file_is_the_same_run(
+    tmp_path: Path, make_scene: SceneFactory
+) -> None:
+    # Programs that run alps-geo write areas to temporary files.
+    scene = make_scene(draw_landscape(160, 200))
+    with rasterio.open(scene) as file:
+        left, bottom, _, top = file.bounds
+    box = shapely.box(left, bottom, left + 200, top)
+    areas = []
+    for name in ("first", "second"):
+        areas.append(tmp_path / f"{name}.gpkg")
+        geopandas.GeoSeries([box], crs="EPSG:32640").to_file(areas[-1])
+    label(str(scene), tmp_path / "out", aoi=str(areas[0]), **SMALL)
+    listener = RecordedProgress()
+    label(str(scene), tmp_path / "out", aoi=str(areas[1]), progress=listener, **SMALL)
+    assert any("nothing to do" in text for text in listener.messages)

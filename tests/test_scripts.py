@@ -9,7 +9,7 @@ import pytest
 import rasterio
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ("scripts/demo", "scripts/test", ".ci/run")
+SCRIPTS = ("scripts/demo", "scripts/test", "scripts/test_qgis", "scripts/qgis_matrix", ".ci/run")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -5,7 +5,6 @@ Only this package may import torch, and only when a SAM model is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +16,11 @@ from . import weights
 if TYPE_CHECKING:
     # Only a name here: the commands ask this package for weights and must start without NumPy.
     from ..masks import MaskModel
-from .builtin import BuiltinModel
-from .fake import FakeModel
 
 __all__ = ["load_model", "model_names"]
 
 #: The fake answers to its name for tests of whole commands; it is in no list.
-_WITHOUT_WEIGHTS: dict[str, Callable[[], MaskModel]] = {"builtin": BuiltinModel, "fake": FakeModel}
+_WITHOUT_WEIGHTS = ("builtin", "fake")
 
 
 def model_names() -> list[str]:
@@ -57,14 +54,22 @@ def load_model(settings: ModelSettings, masks: MaskSettings, progress: Progress)
     if settings.model in _WITHOUT_WEIGHTS and settings.checkpoint is not None:
         raise SettingsError("checkpoint needs a SAM model: leave out --model, or name a sam model")
     if settings.model in _WITHOUT_WEIGHTS:
-        return _WITHOUT_WEIGHTS[settings.model]()
+        return _without_weights(settings.model)
     if settings.model == "auto" and settings.checkpoint is None and not weights.installed():
         progress.message(
             "no SAM checkpoint is installed: using the built-in mask model; for SAM run"
             " 'alps-geo models download sam-vit-b'"
         )
-        return BuiltinModel()
+        return _without_weights("builtin")
     return _sam(settings, masks, progress)
+
+
+def _without_weights(name: str) -> MaskModel:
+    # Imported here because `alps-geo models` and every `--help` start without NumPy.
+    from .builtin import BuiltinModel
+    from .fake import FakeModel
+
+    return FakeModel() if name == "fake" else BuiltinModel()
 
 
 def _sam(settings: ModelSettings, masks: MaskSettings, progress: Progress) -> MaskModel:
@@ -82,4 +87,11 @@ def _sam(settings: ModelSettings, masks: MaskSettings, progress: Progress) -> Ma
         path, name = chosen.path, chosen.name
         if why:
             progress.message(why)
-    return SamModel.load(path, masks, name=name, device=device, feature_mode=settings.feature_mode)
+    return SamModel.load(
+        path,
+        masks,
+        name=name,
+        device=device,
+        feature_mode=settings.feature_mode,
+        precision=settings.precision,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,28 @@ class SamModel:
         Embedding
             Cells of 16 pixels of SAM's input, which is the tile with its long side scaled to 1024.
         """
-        found, embedding = self._generator.generate_with_embedding(pixels)
+        return self._finish(pixels, None)
+
+    def segment_all(
+        self, tiles: Sequence[tuple[Pixels, NDArray[np.bool_]]]
+    ) -> Iterator[tuple[Masks, Embedding]]:
+        """Find the masks of several tiles, which are encoded at once if memory allows it.
+
+        Parameters
+        ----------
+        tiles : sequence of (pixels, valid)
+
+        Yields
+        ------
+        Masks, Embedding
+            In the order of the tiles.
+        """
+        images = [pixels for pixels, _ in tiles]
+        for pixels, embedding in zip(images, self._generator.encode(images), strict=True):
+            yield self._finish(pixels, embedding)
+
+    def _finish(self, pixels: Pixels, embedding: Tensor | None) -> tuple[Masks, Embedding]:
+        found, embedding = self._generator.generate_with_embedding(pixels, embedding)
         if self._paper:
             embedding = self._encode_as_authors(pixels)
         # Points are whole pixels here; SAM's grid lies between them.
@@ -147,4 +169,5 @@ class SamModel:
         values = embedding[:, :rows, :cols].cpu().contiguous().numpy()
         names = tuple(f"sam_{index:03d}" for index in range(len(values)))
         stride = cell * max(size) / frame.side
-        return Embedding(values, stride, names, np.ones(len(names), np.float32))
+        weights = np.ones(len(names), np.float32)
+        return Embedding(values, stride, names, weights, as_authors=self._paper)

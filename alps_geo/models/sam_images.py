@@ -68,7 +68,11 @@ def scale_image(sam: Sam, image: NDArray[np.uint8]) -> Tensor:
     scaled = Image.fromarray(image)
     if scaled.size != size:
         scaled = scaled.resize(size, Image.Resampling.BILINEAR)
-    pixels = torch.from_numpy(np.array(scaled)).to(sam.device)
+    pixels = torch.from_numpy(np.array(scaled))
+    if sam.device.type == "cuda":
+        # From pinned memory the copy runs beside what the GPU is doing.
+        pixels = pixels.pin_memory()
+    pixels = pixels.to(sam.device, non_blocking=True)
     return pixels.permute(2, 0, 1)[None].contiguous()
 
 

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from click.testing import CliRunner
 
 from alps_geo.cli.main import cli
 
+ENGINE = [sys.executable, "-m", "alps_geo.cli"]
 HALVES = np.repeat([[0, 1]], 10, axis=1).repeat(10, axis=0).astype(np.uint8)
 
 
@@ -91,3 +94,17 @@ def test_folder_without_labels_is_a_usage_error(write, tmp_path):
     result = run(str(tmp_path), write("truth.tif", HALVES))
     assert result.exit_code == 2
     assert "holds no labels.tif" in result.stderr
+
+
+def test_a_program_gets_the_same_numbers_as_an_event(write):
+    truth = write("truth.tif", HALVES)
+    plain = json.loads(run(write("labels.tif", HALVES), truth, "--json").stdout)
+    result = subprocess.run(
+        [*ENGINE, "evaluate", plain["labels"][0], truth, "--progress", "json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert events[-1] == {"event": "result", **plain}

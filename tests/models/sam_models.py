@@ -41,6 +41,8 @@ def make_sam(seed: int = 0, **sizes: object) -> Sam:
             values.add_(torch.randn_like(values) * 0.06)
         for mlp in sam.mask_decoder.output_hypernetworks_mlps:
             mlp.layers[-1].weight.mul_(300)
+        # A threshold of 0 or below switches the filter off, in the original too.
+        sam.mask_decoder.iou_prediction_head.layers[-1].bias.add_(5)
     return sam.requires_grad_(False).eval()
 
 

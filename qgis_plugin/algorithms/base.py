@@ -1,0 +1,216 @@
+"""What the algorithms share: running the engine, cancelling, results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingOutputFile,
+    QgsProcessingOutputFolder,
+    QgsProcessingOutputNumber,
+    QgsProcessingOutputRasterLayer,
+    QgsProcessingOutputVectorLayer,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterDefinition,
+    QgsProcessingParameterFile,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from .. import engine, results, runner
+from ..errors import EngineCancelled, EngineError
+from ..feedback import FeedbackListener
+from ..parameters import engine_version
+
+_ICON = Path(__file__).resolve().parents[1] / "icon.svg"
+_DOCS = "https://github.com/alps-geo/alps-geo/blob/main/docs/qgis.md"
+Parameters = dict[str, Any]
+
+
+class EngineAlgorithm(QgsProcessingAlgorithm):
+    """An algorithm whose work a command of the engine does.
+
+    Attributes
+    ----------
+    NAME, TITLE, HELP : str
+        Id, what menus say, and the text beside the form.
+    TAGS : tuple of str
+        More words to find it by.
+    STAGE_ENDS : mapping of str to float
+        Percent that are done at the end of each stage of the command.
+    """
+
+    NAME: ClassVar[str] = ""
+    TITLE: ClassVar[str] = ""
+    HELP: ClassVar[str] = ""
+    TAGS: ClassVar[tuple[str, ...]] = ()
+    STAGE_ENDS: ClassVar[Mapping[str, float]] = {}
+
+    def name(self) -> str:
+        """Return the id."""
+        return self.NAME
+
+    def displayName(self) -> str:
+        """Return what menus say."""
+        return self.TITLE
+
+    def shortHelpString(self) -> str:
+        """Return the text beside the form."""
+        # Old versions of QGIS make a paragraph of every line.
+        return " ".join(self.HELP.split())
+
+    def tags(self) -> list[str]:
+        """Return more words to find it by."""
+        return ["alps", "segmentation", "labels", "classification", *self.TAGS]
+
+    def helpUrl(self) -> str:
+        """Return where the manual is."""
+        return _DOCS
+
+    def icon(self) -> QIcon:
+        """Return the plugin's icon."""
+        return QIcon(str(_ICON))
+
+    def createInstance(self) -> EngineAlgorithm:
+        """Return a new algorithm of this kind."""
+        return type(self)()
+
+    def canExecute(self) -> tuple[bool, str]:
+        """Return whether there is an engine, and else how to set one up."""
+        problem = engine.problem()
+        return not problem, problem
+
+    def run_engine(
+        self,
+        arguments: list[str],
+        feedback: QgsProcessingFeedback,
+        ends: Mapping[str, float] | None = None,
+    ) -> dict[str, Any] | None:
+        """Run a command of the engine.
+
+        Parameters
+        ----------
+        arguments : list of str
+            The command and its arguments, without `--progress`.
+        feedback : QgsProcessingFeedback
+        ends : mapping of str to float, optional
+            In place of `STAGE_ENDS`.
+
+        Returns
+        -------
+        dict or None
+            The engine's result; None if the user stopped it.
+
+        Raises
+        ------
+        QgsProcessingException
+            With the engine's message.
+        """
+        listener = FeedbackListener(feedback, ends or self.STAGE_ENDS)
+        try:
+            command = engine.command([*arguments, "--progress", "json"])
+            feedback.pushCommandInfo(" ".join(_quote(part) for part in command))
+            return runner.run(
+                command, listener, minimum=engine_version(), environment=engine.environment()
+            )
+        except EngineCancelled:
+            return None
+        except EngineError as error:
+            # Without the chain: QGIS would print the whole of it several times.
+            raise QgsProcessingException(str(error)) from None
+
+
+def _quote(text: str) -> str:
+    return f'"{text}"' if " " in text else text
+
+
+class RunAlgorithm(EngineAlgorithm):
+    """An algorithm that leaves a run: a folder with label rasters and GeoPackages."""
+
+    def add_run_outputs(self, *, with_folder: bool) -> None:
+        """Declare what a run leaves, and the choice whether to load it.
+
+        Parameters
+        ----------
+        with_folder : bool
+            True where no parameter of the algorithm stands for the folder.
+        """
+        load = QgsProcessingParameterBoolean("LOAD", "Add the results to the project", True)
+        load.setHelp("Segments, label raster and one layer per class, in a group of their own.")
+        self.addParameter(load)
+        if with_folder:
+            self.addOutput(QgsProcessingOutputFolder("OUTPUT", "Folder of the run"))
+        self.addOutput(QgsProcessingOutputRasterLayer("LABELS", "Label raster"))
+        polygons = QgsProcessing.SourceType.TypeVectorPolygon
+        self.addOutput(QgsProcessingOutputVectorLayer("SEGMENTS", "Segments", polygons))
+        self.addOutput(QgsProcessingOutputFile("PACKAGE", "GeoPackage"))
+        self.addOutput(QgsProcessingOutputFile("CLASS_MODEL", "Class model"))
+        self.addOutput(QgsProcessingOutputFile("RECORD", "Record of the run"))
+        self.addOutput(QgsProcessingOutputNumber("LABELLED_SHARE", "Share of labelled pixels"))
+
+    def finish(
+        self,
+        result: Mapping[str, Any],
+        parameters: Parameters,
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> dict[str, Any]:
+        """Let results be loaded, tell what came out, and return the algorithm's outputs.
+
+        Parameters
+        ----------
+        result : mapping
+            Of the engine, with absolute paths.
+        """
+        labels, packages = list(result["labels"]), list(result["packages"])
+        record = json.loads(Path(result["record"]).read_text(encoding="utf-8"))
+        if self.parameterAsBool(parameters, "LOAD", context):
+            for scene, raster, package in zip(record["scenes"], labels, packages):
+                placed = results.placements(scene["stem"], Path(raster), Path(package))
+                results.load_on_completion(placed, context)
+        share = _labelled_share(record)
+        segments = sum(scene["segments"]["visible"] for scene in record["scenes"])
+        feedback.pushInfo(
+            f"{segments:,} segments in {len(record['classes'])} classes label {share:.1%} of the"
+            f" scene: {result['folder']}"
+        )
+        return {
+            "OUTPUT": result["folder"],
+            "LABELS": labels[0],
+            "SEGMENTS": f"{packages[0]}|layername=segments",
+            "PACKAGE": packages[0],
+            "CLASS_MODEL": result["classes"],
+            "RECORD": result["record"],
+            "LABELLED_SHARE": share,
+        }
+
+    def has_run(self, folder: str) -> bool:
+        """Return True if a folder holds a finished run."""
+        return bool(folder) and (Path(folder) / "run.json").is_file()
+
+
+def run_folder_parameter() -> QgsProcessingParameterDefinition:
+    """Return the parameter for the folder of a finished run."""
+    parameter = QgsProcessingParameterFile(
+        "INPUT", "Folder of a run", behavior=QgsProcessingParameterFile.Behavior.Folder
+    )
+    parameter.setHelp("The output folder of 'Label scene'; it holds run.json.")
+    return parameter
+
+
+def no_run(folder: str) -> str:
+    """Return what to say of a folder that holds no run."""
+    return f"{folder} holds no finished run of 'Label scene' (no run.json): choose another folder"
+
+
+def _labelled_share(record: Mapping[str, Any]) -> float:
+    total = sum(scene["coverage"]["total_px"] for scene in record["scenes"])
+    labelled = sum(scene["coverage"]["labelled_px"] for scene in record["scenes"])
+    return float(labelled / total) if total else 0.0

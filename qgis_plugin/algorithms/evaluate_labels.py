@@ -1,0 +1,190 @@
+"""`alps_geo:evaluate_labels`: how well labels agree with a reference."""
+
+from __future__ import annotations
+
+import tempfile
+from html import escape
+from pathlib import Path
+from typing import Any, ClassVar
+
+from qgis.core import (
+    QgsMapLayer,
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingOutputNumber,
+    QgsProcessingParameterField,
+    QgsProcessingParameterFileDestination,
+    QgsProcessingParameterMapLayer,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+    QgsVectorLayer,
+)
+
+from ..areas import write_polygons
+from .base import EngineAlgorithm, Parameters
+
+#: Measure of the engine: output and what people call it.
+MEASURES = {
+    "accuracy": ("ACCURACY", "Pixel accuracy, many-to-one"),
+    "miou": ("MIOU", "Mean IoU, many-to-one"),
+    "accuracy_hungarian": ("ACCURACY_ONE_TO_ONE", "Pixel accuracy, one-to-one"),
+    "miou_hungarian": ("MIOU_ONE_TO_ONE", "Mean IoU, one-to-one"),
+    "purity": ("PURITY", "Purity"),
+    "nmi": ("NMI", "Normalised mutual information"),
+    "ari": ("ARI", "Adjusted Rand index"),
+    "coverage": ("COVERAGE", "Coverage: reference pixels that have a label"),
+}
+
+
+class EvaluateLabels(EngineAlgorithm):
+    """Compare a label raster with a reference raster or with polygons."""
+
+    NAME = "evaluate_labels"
+    TITLE = "Evaluate labels"
+    TAGS = ("accuracy", "iou", "confusion", "validation")
+    HELP = """<p>Compares a label raster with reference classes: a raster of class numbers or
+polygons with a class field, on any grid and in any CRS; or with the label raster of another
+run.</p>
+<p><b>Many-to-one</b>: each label stands for the class that most of its pixels have.
+<b>One-to-one</b>: labels and classes are paired so that most pixels agree. Reference pixels without
+a label count as errors.</p>"""
+    STAGE_ENDS: ClassVar[dict[str, float]] = {"evaluate": 100}
+
+    def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
+        """Declare parameters and outputs."""
+        self.addParameter(
+            QgsProcessingParameterRasterLayer("INPUT", "Labels (labels.tif of a run)")
+        )
+        kinds = QgsProcessing.SourceType
+        self.addParameter(
+            QgsProcessingParameterMapLayer(
+                "REFERENCE",
+                "Reference: raster of classes, or polygons",
+                types=[kinds.TypeRaster, kinds.TypeVectorPolygon],
+            )
+        )
+        field = QgsProcessingParameterField(
+            "FIELD", "Class field of the polygons", None, "REFERENCE", optional=True
+        )
+        field.setHelp("Holds the classes, as text or numbers.")
+        self.addParameter(field)
+        ignore = QgsProcessingParameterString("IGNORE", "Classes to leave out", optional=True)
+        ignore.setHelp("Numbers or names with commas between them: 0, clouds")
+        self.addParameter(ignore)
+        self.addParameter(
+            QgsProcessingParameterFileDestination(
+                "OUTPUT", "Report", "HTML files (*.html)", optional=True
+            )
+        )
+        for name, title in MEASURES.values():
+            self.addOutput(QgsProcessingOutputNumber(name, title))
+
+    def checkParameterValues(
+        self, parameters: Parameters, context: QgsProcessingContext
+    ) -> tuple[bool, str]:
+        """Return whether labels and reference are files, and polygons have a class field."""
+        holds, message = super().checkParameterValues(parameters, context)
+        reference = self.parameterAsLayer(parameters, "REFERENCE", context)
+        if holds and isinstance(reference, QgsVectorLayer) and not parameters.get("FIELD"):
+            return False, "Choose the field of the polygons that holds their class"
+        return holds, message
+
+    def prepareAlgorithm(
+        self,
+        parameters: Parameters,
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> bool:
+        """Take from the layers what must be taken in the main thread."""
+        labels = self.parameterAsRasterLayer(parameters, "INPUT", context)
+        reference = self.parameterAsLayer(parameters, "REFERENCE", context)
+        if labels is None or reference is None:
+            raise QgsProcessingException("Labels or reference cannot be opened")
+        self._labels = str(labels.source())
+        self._options: list[str] = []
+        self._folder = tempfile.TemporaryDirectory(prefix="alps-geo-")
+        self._reference = self._source_of(reference, parameters, context)
+        return True
+
+    def _source_of(
+        self, layer: QgsMapLayer, parameters: Parameters, context: QgsProcessingContext
+    ) -> str:
+        if not isinstance(layer, QgsVectorLayer):
+            return str(layer.source())
+        # Filters, joins, memory layers and databases: the engine shall see what the user sees.
+        path = Path(self._folder.name) / "reference.gpkg"
+        write_polygons(
+            path, layer.getFeatures(), layer.crs(), context.transformContext(), layer.fields()
+        )
+        self._options = ["--field", self.parameterAsString(parameters, "FIELD", context)]
+        return str(path)
+
+    def processAlgorithm(
+        self,
+        parameters: Parameters,
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> dict[str, Any]:
+        """Run the engine and return the measures."""
+        arguments = ["evaluate", self._labels, self._reference, *self._options]
+        names = self.parameterAsString(parameters, "IGNORE", context).split(",")
+        for name in filter(None, (text.strip() for text in names)):
+            arguments += ["--ignore", name]
+        with self._folder:
+            result = self.run_engine(arguments, feedback)
+        if result is None:
+            return {}
+        for note in result["notes"]:
+            feedback.pushWarning(note)
+        outputs: dict[str, Any] = {}
+        for measure, (output, title) in MEASURES.items():
+            outputs[output] = result[measure]
+            feedback.pushInfo(f"{title}: {_number(result[measure])}")
+        target = self.parameterAsFileOutput(parameters, "OUTPUT", context)
+        if target:
+            Path(target).write_text(report(result), encoding="utf-8")
+            outputs["OUTPUT"] = target
+        return outputs
+
+
+def report(result: dict[str, Any]) -> str:
+    """Return a page of tables: measures, classes, labels and the confusion matrix."""
+    measures = [[title, _number(result[name])] for name, (_, title) in MEASURES.items()]
+    classes = [
+        [item["name"], f"{item['pixels']:,}", _number(item["iou"]), _number(item["iou_hungarian"])]
+        for item in result["classes"]
+    ]
+    names = [item["name"] for item in result["classes"]]
+    confusion = [
+        [item["id"], item["name"], item["class"] or "none", *(f"{count:,}" for count in counts)]
+        for item, counts in zip(result["clusters"], result["confusion"])
+    ]
+    files = [escape(", ".join(result[name])) for name in ("labels", "reference")]
+    return "\n".join(
+        [
+            "<!doctype html><meta charset='utf-8'><title>Evaluation of labels</title>",
+            "<style>body{font-family:sans-serif}td,th{padding:2px 8px;text-align:right}"
+            "td:first-child,th:first-child{text-align:left}</style>",
+            "<h1>Labels against reference</h1>",
+            f"<p>{'<br>'.join(files)}</p>",
+            _table(["Measure", "Value"], measures),
+            "<h2>Reference classes</h2>",
+            _table(["Class", "Pixels", "IoU", "IoU, one-to-one"], classes),
+            "<h2>Pixels of each label by reference class</h2>",
+            _table(["Label", "Name", "Stands for", *names], confusion),
+        ]
+    )
+
+
+def _table(headings: list[str], rows: list[list[Any]]) -> str:
+    head = "".join(f"<th>{escape(text)}</th>" for text in headings)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.3f}"

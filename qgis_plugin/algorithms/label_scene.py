@@ -1,0 +1,211 @@
+"""`alps_geo:label_scene`: a raster layer in, segments and pseudo-classes out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, ClassVar
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingUtils,
+    QgsRasterLayer,
+)
+
+from ..areas import rectangle, write_polygons
+from ..parameters import make_parameter, to_arguments
+from .base import Parameters, RunAlgorithm
+
+
+class LabelScene(RunAlgorithm):
+    """Label a scene: segments, and a class for each.
+
+    Attributes
+    ----------
+    BASIC, ADVANCED : tuple of str
+        Settings of the engine that have a parameter, shown at once or on demand.
+    """
+
+    NAME = "label_scene"
+    TITLE = "Label scene"
+    TAGS: ClassVar[tuple[str, ...]] = (
+        "segment anything",
+        "sam",
+        "unsupervised",
+        "land cover",
+        "clustering",
+    )
+    HELP = """<p>Cuts a georeferenced image into segments and groups like segments into classes,
+without training data. The results open coloured by class. Classes have numbers, not meanings:
+look at them, then use <i>Name classes</i>.</p>
+<p>A run that was cancelled goes on where it stopped when it is started again with the same
+settings and the same output folder.</p>
+<p><b>Output folder</b>: labels.tif (a class per pixel), labels.gpkg (segments, and a layer per
+class), classes.safetensors (the class model, for <i>Apply classes to another scene</i>) and
+run.json (the record).</p>"""
+    STAGE_ENDS: ClassVar[dict[str, float]] = {
+        "scenes": 3,
+        "tiles": 78,
+        "stitch": 82,
+        "paint": 85,
+        "polygons": 89,
+        "masks": 91,
+        "classes": 93,
+        "raster": 96,
+        "package": 100,
+    }
+    BASIC: ClassVar[tuple[str, ...]] = ("model", "n_classes", "area_threshold")
+    ADVANCED: ClassVar[tuple[str, ...]] = (
+        "tile_size",
+        "overlap",
+        "device",
+        "classes",
+        "stretch",
+        "gsd",
+        "min_area_px",
+        "fill",
+        "simplify",
+        "keep_masks",
+        "checkpoint",
+        "points_per_side",
+        "pred_iou_thresh",
+        "stability_score_thresh",
+        "box_nms_thresh",
+        "feature_mode",
+        "precision",
+        "seed",
+        "workers",
+        "overwrite",
+    )
+
+    def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
+        """Declare parameters and outputs."""
+        self.addParameter(QgsProcessingParameterRasterLayer("INPUT", "Scene"))
+        self.addParameter(make_parameter("bands"))
+        area = QgsProcessingParameterFeatureSource(
+            "AOI",
+            "Area of interest: polygons",
+            [QgsProcessing.SourceType.TypeVectorPolygon],
+            optional=True,
+        )
+        area.setHelp("Label only inside these polygons, in any CRS.")
+        self.addParameter(area)
+        extent = QgsProcessingParameterExtent("EXTENT", "Area of interest: extent", optional=True)
+        extent.setHelp("Label only inside this rectangle.")
+        self.addParameter(extent)
+        for name in self.BASIC:
+            self.addParameter(make_parameter(name))
+        for name in self.ADVANCED:
+            self.addParameter(make_parameter(name, advanced=True))
+        folder = QgsProcessingParameterFolderDestination("OUTPUT", "Output folder")
+        folder.setHelp("A run that was cancelled goes on when it gets the same folder again.")
+        self.addParameter(folder)
+        self.add_run_outputs(with_folder=False)
+
+    def checkParameterValues(
+        self, parameters: Parameters, context: QgsProcessingContext
+    ) -> tuple[bool, str]:
+        """Return whether the values can work together, and else what to change."""
+        holds, message = super().checkParameterValues(parameters, context)
+        if not holds:
+            return holds, message
+        problem = self._problem(parameters, context)
+        return not problem, problem
+
+    def _problem(self, parameters: Parameters, context: QgsProcessingContext) -> str:
+        most = self.parameterAsInt(parameters, "TILE_SIZE", context) // 2
+        overlap = self.parameterAsInt(parameters, "OVERLAP", context)
+        if overlap > most or overlap % 2:
+            return f"Overlap must be even and at most half the tile size ({most}), not {overlap}"
+        if parameters.get("AOI") is not None and parameters.get("EXTENT"):
+            return "Give an area of interest as polygons or as an extent, not both"
+        chosen = parameters.get("BANDS")
+        bands = self.parameterAsInts(parameters, "BANDS", context) if chosen else []
+        if len(bands) not in (0, 1, 3):
+            return f"Choose three bands (red, green, blue), or one, or none; not {len(bands)}"
+        for name, what in (("CLASSES", "Class model"), ("CHECKPOINT", "SAM checkpoint")):
+            path = self.parameterAsString(parameters, name, context)
+            if path and not os.path.exists(path):  # noqa: PTH110 - an odd text is no path, no error
+                return f"{what} is not there: {path}"
+        return _layer_problem(self.parameterAsRasterLayer(parameters, "INPUT", context))
+
+    def prepareAlgorithm(
+        self,
+        parameters: Parameters,
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> bool:
+        """Take from the layers what must be taken in the main thread."""
+        layer = self.parameterAsRasterLayer(parameters, "INPUT", context)
+        if layer is None:
+            raise QgsProcessingException(self.invalidRasterError(parameters, "INPUT"))
+        self._scene = _path_of(layer)
+        self._crs = layer.crs()
+        return True
+
+    def processAlgorithm(
+        self,
+        parameters: Parameters,
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> dict[str, Any]:
+        """Run the engine and return its results."""
+        out = os.path.abspath(self.parameterAsString(parameters, "OUTPUT", context))  # noqa: PTH100
+        arguments = ["label", self._scene, "-o", out]
+        arguments += to_arguments(self, self._settings(), parameters, context)
+        area = self._write_area(parameters, context)
+        if area is not None:
+            arguments += ["--aoi", str(area)]
+        result = self.run_engine(arguments, feedback)
+        if result is None:
+            feedback.pushWarning(
+                "Stopped. Finished tiles are kept: to go on, run it again with the same settings"
+                f" and the output folder {out}"
+            )
+            return {"OUTPUT": out}
+        return self.finish(result, parameters, context, feedback)
+
+    def _settings(self) -> tuple[str, ...]:
+        return ("bands", *self.BASIC, *self.ADVANCED)
+
+    def _write_area(self, parameters: Parameters, context: QgsProcessingContext) -> Path | None:
+        """Write the area of interest to a file; None where the whole scene counts."""
+        # The engine knows areas by their content: a resumed run may have its in another place.
+        path = Path(QgsProcessingUtils.generateTempFilename("aoi.gpkg"))
+        transforms = context.transformContext()
+        if parameters.get("EXTENT"):
+            box = self.parameterAsExtentGeometry(parameters, "EXTENT", context, self._crs)
+            write_polygons(path, [rectangle(box)], self._crs, transforms)
+            return path
+        source = self.parameterAsSource(parameters, "AOI", context)
+        if source is None:
+            return None
+        if not write_polygons(path, source.getFeatures(), source.sourceCrs(), transforms):
+            raise QgsProcessingException(
+                f"The area of interest, {source.sourceName()}, has no polygons (or none is"
+                " selected): choose another layer or none"
+            )
+        return path
+
+
+def _layer_problem(layer: QgsRasterLayer | None) -> str:
+    if layer is None or layer.providerType() == "gdal":
+        return ""
+    return (
+        f"{layer.name()} comes from a {layer.providerType()} service; only files can be labelled:"
+        " export it first (Layer ▸ Save As…)"
+    )
+
+
+def _path_of(layer: QgsRasterLayer) -> str:
+    """Return what GDAL opens for a layer: an absolute path where it is a file."""
+    # QGIS appends open options that GDAL itself does not know in a name.
+    source = str(layer.source()).partition("|option:")[0]
+    return os.path.abspath(source) if os.path.exists(source) else source  # noqa: PTH100, PTH110

@@ -1,0 +1,126 @@
+"""`alps_geo:name_classes`: names and colours from a table, classes joined."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+from qgis.core import (
+    NULL,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingParameterMatrix,
+    QgsProcessingParameterString,
+)
+
+from .base import Parameters, RunAlgorithm, no_run, run_folder_parameter
+
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+_MERGES = re.compile(r"\d+(\s*,\s*\d+)+")
+_HEADERS = ("Class", "Name", "Colour (#rrggbb)")
+
+
+class NameClasses(RunAlgorithm):
+    """Name, colour and join the classes of a run."""
+
+    NAME = "name_classes"
+    TITLE = "Name classes"
+    TAGS = ("legend", "rename", "merge", "colour")
+    HELP = """<p>Gives classes names and colours, and joins classes that mean the same. Ids stay.
+All files of the run are changed: rasters, GeoPackages, styles and the class model.</p>
+<p><b>Classes</b>: a row per class to change: its number, a name, a colour such as #3a7d44; name or
+colour may be empty. Without any row, the classes are only listed in the log.</p>
+<p><b>Join</b>: groups of class numbers, such as <i>4,7; 2,9,11</i>. Each group gets the first of
+its numbers.</p>"""
+    STAGE_ENDS: ClassVar[dict[str, float]] = {"raster": 40, "package": 100}
+
+    def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
+        """Declare parameters and outputs."""
+        self.addParameter(run_folder_parameter())
+        table = QgsProcessingParameterMatrix(
+            "CLASSES", "Classes", numberRows=4, headers=list(_HEADERS), optional=True
+        )
+        table.setHelp("Class number, name and colour; leave empty what shall stay.")
+        self.addParameter(table)
+        merges = QgsProcessingParameterString("MERGE", "Join", optional=True)
+        merges.setHelp("Groups of class numbers: 4,7; 2,9,11")
+        self.addParameter(merges)
+        self.add_run_outputs(with_folder=True)
+
+    def checkParameterValues(
+        self, parameters: Parameters, context: QgsProcessingContext
+    ) -> tuple[bool, str]:
+        """Return whether folder, table and groups can be understood."""
+        holds, message = super().checkParameterValues(parameters, context)
+        if not holds:
+            return holds, message
+        folder = self.parameterAsString(parameters, "INPUT", context)
+        if not self.has_run(folder):
+            return False, no_run(folder)
+        try:
+            self._edits(parameters, context)
+        except QgsProcessingException as error:
+            return False, str(error)
+        return True, ""
+
+    def _edits(self, parameters: Parameters, context: QgsProcessingContext) -> list[str]:
+        """Return the options of `alps-geo classes`."""
+        cells = self.parameterAsMatrix(parameters, "CLASSES", context)
+        edits: list[str] = []
+        for start in range(0, len(cells), len(_HEADERS)):
+            row = [
+                "" if cell is None or cell == NULL else str(cell).strip()
+                for cell in cells[start : start + len(_HEADERS)]
+            ]
+            edits += _row_options(*row, *[""] * (3 - len(row)))
+        text = self.parameterAsString(parameters, "MERGE", context)
+        for group in filter(None, (part.strip() for part in text.split(";"))):
+            if not _MERGES.fullmatch(group):
+                raise QgsProcessingException(
+                    f"Join takes groups of two or more class numbers, as in 4,7; 2,9, not {group!r}"
+                )
+            edits += ["--merge", group]
+        return edits
+
+    def processAlgorithm(
+        self,
+        parameters: Parameters,
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> dict[str, Any]:
+        """Run the engine, list the classes, and return the run's results."""
+        folder = self.parameterAsString(parameters, "INPUT", context)
+        result = self.run_engine(["classes", folder, *self._edits(parameters, context)], feedback)
+        if result is None:
+            feedback.pushWarning("Stopped. Run it again to be sure of the names.")
+            return {"OUTPUT": folder}
+        for item in result["classes"]:
+            feedback.pushInfo(
+                f"{item['id']:>4}  {item['color']}  {item['share']:>6.1%}  {item['name']}"
+            )
+        return self.finish(_paths(result["folder"]), parameters, context, feedback)
+
+
+def _row_options(number: str, name: str, color: str) -> list[str]:
+    if not (number or name or color):
+        return []
+    if not number.isdecimal():
+        raise QgsProcessingException(f"A class is told by its number, not by {number!r}")
+    options = ["--name", f"{number}={name}"] if name else []
+    if color and not _COLOR.fullmatch(color):
+        raise QgsProcessingException(f"A colour looks like #3a7d44, not {color!r}")
+    return [*options, "--color", f"{number}={color}"] if color else options
+
+
+def _paths(folder: str) -> dict[str, Any]:
+    """Return the files of a run as `alps-geo label` tells them."""
+    place = Path(folder)
+    return {
+        "folder": folder,
+        "labels": [str(path) for path in sorted(place.glob("*labels.tif"))],
+        "packages": [str(path) for path in sorted(place.glob("*labels.gpkg"))],
+        "classes": str(place / "classes.safetensors"),
+        "record": str(place / "run.json"),
+    }

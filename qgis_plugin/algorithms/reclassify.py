@@ -1,0 +1,57 @@
+"""`alps_geo:reclassify`: other classes for a finished run, in seconds."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from qgis.core import QgsProcessingContext, QgsProcessingFeedback
+
+from ..parameters import make_parameter, to_arguments
+from .base import Parameters, RunAlgorithm, no_run, run_folder_parameter
+
+
+class Reclassify(RunAlgorithm):
+    """Find new classes for a finished run, or apply a class model to it."""
+
+    NAME = "reclassify"
+    TITLE = "Re-classify"
+    TAGS = ("clustering", "number of classes")
+    HELP = """<p>Finds another number of classes for a run of <i>Label scene</i>, or applies a class
+model to it. Segments keep their shapes and numbers; no mask model runs, so it takes seconds.</p>
+<p>The files in the folder are written anew: names given to classes are lost.</p>"""
+    STAGE_ENDS: ClassVar[dict[str, float]] = {"classes": 30, "raster": 60, "package": 100}
+    SETTINGS: ClassVar[tuple[str, ...]] = ("n_classes", "classes", "seed")
+
+    def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
+        """Declare parameters and outputs."""
+        self.addParameter(run_folder_parameter())
+        self.addParameter(make_parameter("n_classes"))
+        self.addParameter(make_parameter("classes", advanced=True))
+        self.addParameter(make_parameter("seed", advanced=True))
+        self.add_run_outputs(with_folder=True)
+
+    def checkParameterValues(
+        self, parameters: Parameters, context: QgsProcessingContext
+    ) -> tuple[bool, str]:
+        """Return whether the folder holds a run."""
+        holds, message = super().checkParameterValues(parameters, context)
+        folder = self.parameterAsString(parameters, "INPUT", context)
+        if holds and not self.has_run(folder):
+            return False, no_run(folder)
+        return holds, message
+
+    def processAlgorithm(
+        self,
+        parameters: Parameters,
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> dict[str, Any]:
+        """Run the engine and return its results."""
+        folder = self.parameterAsString(parameters, "INPUT", context)
+        arguments = ["classify", folder]
+        arguments += to_arguments(self, self.SETTINGS, parameters, context)
+        result = self.run_engine(arguments, feedback)
+        if result is None:
+            feedback.pushWarning("Stopped. Run it again to be sure of the classes.")
+            return {"OUTPUT": folder}
+        return self.finish(result, parameters, context, feedback)

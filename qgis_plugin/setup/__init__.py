@@ -1,0 +1,1 @@
+"""Setting up the engine: making, checking and removing its environment."""

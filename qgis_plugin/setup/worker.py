@@ -1,0 +1,53 @@
+"""Does slow work beside the GUI: a thread that tells lines and its end by signals."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from qgis.PyQt.QtCore import QObject, QThread, pyqtSignal
+
+from .environments import SetupError
+from .processes import IsCancelled, Log
+
+#: Takes where to log and whether to stop; returns what to say in the end.
+Work = Callable[[Log, IsCancelled], str]
+
+
+class Worker(QThread):
+    """Runs one piece of work.
+
+    Parameters
+    ----------
+    work : callable
+    parent : QObject, optional
+
+    Attributes
+    ----------
+    line : signal of str
+        For the log.
+    ended : signal of (bool, str)
+        Whether it was a success, and what to say.
+    """
+
+    line = pyqtSignal(str)
+    ended = pyqtSignal(bool, str)
+
+    def __init__(self, work: Work, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._work, self._stop = work, threading.Event()
+
+    def cancel(self) -> None:
+        """Ask the work to stop; returns at once."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Work; QThread calls this in the new thread."""
+        try:
+            text = self._work(self.line.emit, self._stop.is_set)
+        except SetupError as error:
+            self.ended.emit(False, str(error))
+        except Exception as error:  # noqa: BLE001 - the plugin's outermost frame: QGIS would abort
+            self.ended.emit(False, f"Unexpected {type(error).__name__}: {error}")
+        else:
+            self.ended.emit(True, text)
