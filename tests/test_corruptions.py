@@ -1,7 +1,7 @@
 """Damaged copies of real files: labelled or refused in one line; no crash, hang or wrong result.
 
-Each batch of damages runs in a process of its own, with a model that finds little: what matters here
-is reading. `python -m tests.test_corruptions` prints how many came out how.
+Each batch of damages runs in a process of its own, with a model that finds little: what matters
+here is reading. `python -m tests.test_corruptions` prints how many came out how.
 """
 
 from __future__ import annotations

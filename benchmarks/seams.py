@@ -1,0 +1,104 @@
+"""How far tiles show in the labels: `seams.py SCENE... [--model builtin] [--tile-size 512]`.
+
+Prints for each scene: label changes across the lines between tile cores over those across the lines
+8 pixels beside them (1.0: no seam shows), and how well the labels agree (adjusted Rand index) with
+those of a run with the tile grid shifted by half a core, and of a run with another tile size. The
+shift comes from cutting rows and columns off the scene's upper left; classes are the first run's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.windows import Window
+from sklearn.metrics import adjusted_rand_score
+
+from alps_geo.pipeline import label
+
+BESIDE = 8
+
+
+def run(scene: Path, out: Path, **options: object) -> NDArray[np.integer]:
+    """Label a scene, and return its labels."""
+    outputs = label(scene, out, **options)
+    with rasterio.open(outputs.labels[0]) as file:
+        labels: NDArray[np.integer] = file.read(1)
+    return labels
+
+
+def seam_ratio(labels: NDArray[np.integer], step: int) -> float:
+    """Return label changes across core lines over those across lines beside them."""
+    across, beside = [], []
+    for image in (labels, labels.T):
+        changes = (image[1:] != image[:-1]).mean(axis=1)
+        for line in range(step, len(image) - BESIDE, step):
+            across.append(changes[line - 1])
+            beside += [changes[line - 1 - BESIDE], changes[line - 1 + BESIDE]]
+    return float(np.mean(across) / np.mean(beside))
+
+
+def agreement(first: NDArray[np.integer], second: NDArray[np.integer]) -> float:
+    """Return the adjusted Rand index of two label images."""
+    return float(adjusted_rand_score(first.ravel(), second.ravel()))
+
+
+def crop(scene: Path, target: Path, margin: int) -> None:
+    """Write the scene without its first rows and columns."""
+    with rasterio.open(scene) as image:
+        window = Window(margin, margin, image.width - margin, image.height - margin)
+        size = {"height": window.height, "width": window.width, "count": image.count}
+        place = {"crs": image.crs, "transform": image.window_transform(window)}
+        with rasterio.open(
+            target, "w", driver="GTiff", dtype=image.dtypes[0], **size, **place
+        ) as file:
+            file.write(image.read(window=window))
+
+
+def measure(scene: Path, folder: Path, model: str, size: int) -> tuple[float, float, float]:
+    """Return the ratio of changes, and the agreement with a shifted grid and another size."""
+    overlap = size // 4
+    common = {"model": model, "overlap": overlap}
+    labels = run(scene, folder / "first", tile_size=size, **common)
+    stitched = json.loads((folder / "first" / "run.json").read_text())["scenes"][0]["segments"]
+    print(f"{scene.parent.name}: {stitched}")
+    given = {**common, "classes": str(folder / "first")}
+    margin = (size - overlap) // 2
+    crop(scene, folder / "shifted.tif", margin)
+    shifted = run(folder / "shifted.tif", folder / "second", tile_size=size, **given)
+    other = run(scene, folder / "third", tile_size=size * 3 // 2, **given)
+    return (
+        seam_ratio(labels, size - overlap),
+        agreement(labels[margin:, margin:], shifted),
+        agreement(labels, other),
+    )
+
+
+def main() -> None:
+    """Measure each scene, and print the medians."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenes", type=Path, nargs="+")
+    parser.add_argument("--model", default="builtin")
+    parser.add_argument("--tile-size", type=int, default=512)
+    options = parser.parse_args()
+    rows = []
+    for scene in options.scenes:
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(measure(scene, Path(folder), options.model, options.tile_size))
+        ratio, shifted, other = rows[-1]
+        print(f"  changes {ratio:.2f}, ARI shifted {shifted:.3f}, ARI other size {other:.3f}")
+    medians = [statistics.median(column) for column in zip(*rows, strict=True)]
+    print(
+        f"median: changes {medians[0]:.2f} (goal 1.10), ARI shifted {medians[1]:.3f}, other size"
+        f" {medians[2]:.3f} (goal 0.90)"
+    )
+
+
+if __name__ == "__main__":
+    main()
