@@ -28,6 +28,7 @@ from .errors import (
     RunError,
     SceneError,
     SettingsError,
+    WorkerError,
 )
 from .progress import NoProgress, Progress, RecordedProgress
 from .settings import Settings
@@ -57,6 +58,7 @@ __all__ = [
     "SceneError",
     "Settings",
     "SettingsError",
+    "WorkerError",
     "classify",
     "edit_classes",
     "inspect",

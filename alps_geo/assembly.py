@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,13 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from .errors import RunError
+from .errors import OutputError, RunError
 from .geopackage import MaskTable
 from .grid import Grid
 from .labels import LabelMap, gather_window, neighbourhood, paint_scene
 from .masks import GateCounts, Masks
-from .polygons import Polygons, outline_masks, polygonize
+from .outlines import ReadLabels
+from .polygons import Polygons, outline_masks, polygonize, stream_polygons
 from .progress import Progress
 from .runs import Runs
 from .segments import Segments, build_segments, load_segments
@@ -31,6 +34,8 @@ from .tiles import Tile
 
 #: A mask is part of another that holds at least this share of its pixels.
 PART_SHARE = 0.9
+#: Pixels whose outlines are in memory at a time, and polygons that are read and written at once.
+BAND_PX, POLYGONS_AT_ONCE = 2**22, 2**13
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,20 @@ class SceneRun:
     def tile_path(self, tile: Tile) -> Path:
         """Return where a tile's record is, or will be."""
         return self.folder / "tiles" / f"{tile.name}.parquet"
+
+    def make_folder(self) -> None:
+        """Make the folder of the tiles; workers do not, so that they notice another disk.
+
+        Raises
+        ------
+        OutputError
+            If the system does not let it be made.
+        """
+        folder = self.folder / "tiles"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
 
     def missing_tiles(self) -> list[Tile]:
         """Return the tiles that are still to be labelled."""
@@ -86,11 +105,16 @@ class SceneRun:
         """Return the table of segments; raises `RunError` as `load_segments` does."""
         return load_segments(self.folder)
 
-    def load_polygons(self) -> Polygons:
-        """Return the segments' polygons, raising `RunError` if they are missing or damaged."""
-        table = _read(self.folder / "polygons.parquet")
-        columns = [table[name].to_numpy() for name in ("segment_id", "geometry", "area_m2")]
-        return Polygons.from_wkb(*columns)
+    def load_polygons(self) -> Iterator[Polygons]:
+        """Give the polygons in parts, raising `RunError` if they are missing or damaged."""
+        path = self.folder / "polygons.parquet"
+        with _explaining(path), pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(POLYGONS_AT_ONCE):
+                columns = [
+                    batch[name].to_numpy(zero_copy_only=False)
+                    for name in ("segment_id", "geometry", "area_m2")
+                ]
+                yield Polygons.from_wkb(*columns)
 
     def load_masks(self) -> MaskTable:
         """Return the whole masks, raising `RunError` if they are missing or damaged."""
@@ -121,20 +145,24 @@ class SceneRun:
         build_segments(self.folder, self.tiles, self._read_tile, stitching, painting)
         progress.stage("polygons")
         with self.label_map.open() as read:
-            polygons = polygonize(read, self.grid, simplify=settings.simplify, progress=progress)
-        _write(
-            self.folder / "polygons.parquet",
-            segment_id=polygons.segment_id,
-            geometry=polygons.to_wkb(),
-            area_m2=polygons.area_m2,
-        )
+            _write_polygons(
+                self.folder / "polygons.parquet", self._outline(read, settings, progress)
+            )
         if settings.keep_masks:
             progress.stage("masks")
             masks = self._trace_masks(stitching, progress)
             columns = {**vars(masks), "geometry": shapely.to_wkb(masks.geometry)}
             _write(self.folder / "masks.parquet", **columns)
+        tile_facts = self._tile_facts()
+        unreadable = tile_facts["unreadable_tiles"]
+        if unreadable:
+            names = ", ".join(list(unreadable)[:5])
+            progress.warning(
+                f"{len(unreadable)} of {len(self.tiles)} tiles could not be read"
+                f" and stay unlabelled ({names}); run.json says why"
+            )
         facts = {
-            **self._tile_facts(),
+            **tile_facts,
             "segments": {
                 "visible": int(np.count_nonzero(painting.visible)),
                 "hidden": int(np.count_nonzero(painting.visible[1:] == 0)),
@@ -147,6 +175,17 @@ class SceneRun:
         with replacing(self.folder / "facts.json") as temporary:
             temporary.write_text(json.dumps(facts), encoding="utf-8")
 
+    def _outline(
+        self, read: ReadLabels, settings: OutputSettings, progress: Progress
+    ) -> Iterator[Polygons]:
+        """Give all polygons: in parts, or at once where shared edges are simplified."""
+        if settings.simplify > 0:
+            yield polygonize(read, self.grid, simplify=settings.simplify, progress=progress)
+            return
+        # The wider the scene, the lower the bands: their outlines are in memory together.
+        band = min(2048, max(128, BAND_PX // self.grid.width // 128 * 128))
+        yield from stream_polygons(read, self.grid, band=band, progress=progress)
+
     def _read_tile(self, index: int) -> TileRecord:
         return read_tile(self.tile_path(self.tiles[index]))
 
@@ -157,13 +196,17 @@ class SceneRun:
         """Add up what the tiles counted and how long they took."""
         masks: dict[str, int] = dict.fromkeys(GateCounts.__dataclass_fields__, 0)
         seconds: dict[str, float] = {}
+        unreadable: dict[str, str] = {}
         for index in range(len(self.tiles)):
             record = self._read_tile(index)
             for name, count in asdict(record.counts).items():
                 masks[name] += count
             for name, spent in record.seconds.items():
                 seconds[name] = seconds.get(name, 0.0) + spent
-        return {"tiles": len(self.tiles), "masks": masks, "tile_seconds": seconds}
+            if record.unreadable:
+                unreadable[self.tiles[index].name] = record.unreadable
+        counts = {"tiles": len(self.tiles), "masks": masks, "tile_seconds": seconds}
+        return {**counts, "unreadable_tiles": unreadable}
 
     def _trace_masks(self, stitching: Stitching, progress: Progress) -> MaskTable:
         places = {(tile.row, tile.col): index for index, tile in enumerate(self.tiles)}
@@ -219,9 +262,28 @@ def _write(path: Path, **columns: NDArray[Any]) -> None:
         pq.write_table(pa.table(columns), temporary, compression="zstd")
 
 
+def _write_polygons(path: Path, parts: Iterable[Polygons]) -> None:
+    schema = pa.schema(
+        {"segment_id": pa.uint32(), "geometry": pa.binary(), "area_m2": pa.float64()}
+    )
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as file,
+    ):
+        for part in parts:
+            columns = [part.segment_id, part.to_wkb(), part.area_m2]
+            file.write_table(pa.table(columns, schema=schema), POLYGONS_AT_ONCE)
+
+
 def _read(path: Path) -> pa.Table:
-    try:
+    with _explaining(path):
         return pq.read_table(path)
+
+
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, pa.ArrowInvalid) as error:
         raise RunError(f"{path} cannot be read: {error}; run `label` again") from error
 

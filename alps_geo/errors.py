@@ -8,6 +8,7 @@
   + ReferenceDataError: reference data do not fit what they are compared with
   + ModelError: a mask model or a class model is missing, damaged or of another kind
   + OutputError: results cannot be written
+  + WorkerError: workers cannot be reached, or are lost time and again
   + Cancelled: the user stopped the run (exit code 130)
 
 Every message says what is wrong, with the value, and what would be right, on one line.
@@ -55,6 +56,10 @@ class ModelError(AlpsGeoError):
 
 class OutputError(AlpsGeoError):
     """Results cannot be written."""
+
+
+class WorkerError(AlpsGeoError):
+    """Workers cannot be reached, or are lost time and again."""
 
 
 class Cancelled(AlpsGeoError):

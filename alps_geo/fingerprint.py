@@ -7,7 +7,8 @@ from pathlib import Path
 
 from .aoi import Aoi
 from .grid import Grid, Window
-from .raster import Raster, is_local
+from .paths import is_local
+from .raster import Raster
 
 
 def fingerprint(raster: Raster, grid: Grid, aoi: Aoi | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from .tiles import Tile
 
 #: Block size of the segment raster, in pixels.
 BLOCK = 512
+#: Blocks that GDAL keeps, in MB: two rows of them in a raster of 100,000 pixels' width.
+CACHE_MB = 192
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Coverage:
         Pixels without data or outside the area of interest.
     filled : int
         Pixels that `--fill` gave to the nearest segment.
+    unreadable : int
+        Pixels of tiles that could not be read and were skipped.
     """
 
     labelled: int = 0
@@ -50,15 +54,11 @@ class Coverage:
     gated: int = 0
     outside: int = 0
     filled: int = 0
+    unreadable: int = 0
 
     def __add__(self, other: Coverage) -> Coverage:
-        return Coverage(
-            self.labelled + other.labelled,
-            self.no_mask + other.no_mask,
-            self.gated + other.gated,
-            self.outside + other.outside,
-            self.filled + other.filled,
-        )
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Coverage(*(one + two for one, two in pairs))
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,13 @@ class LabelMap:
         RunError
             If the raster is missing or damaged.
         """
-        try:
-            dataset = rasterio.open(self.path)
-        except rasterio.errors.RasterioIOError as error:
-            raise RunError(f"{self.path} cannot be read; run `label` again") from error
-        with dataset:
-            yield lambda window: dataset.read(1, window=_raster_window(window))
+        with bounded_cache():
+            try:
+                dataset = rasterio.open(self.path)
+            except rasterio.errors.RasterioIOError as error:
+                raise RunError(f"{self.path} cannot be read; run `label` again") from error
+            with dataset:
+                yield lambda window: dataset.read(1, window=_raster_window(window))
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,11 @@ class Painting:
 
     visible: NDArray[np.int64]
     coverage: Coverage
+
+
+def bounded_cache() -> rasterio.Env:
+    """Return a context in which GDAL keeps few blocks: its own bound is a share of all memory."""
+    return rasterio.Env(GDAL_CACHEMAX=CACHE_MB)
 
 
 def _raster_window(window: Window) -> RasterWindow:
@@ -151,26 +157,58 @@ def paint_scene(
     Painting
     """
     progress = progress or NoProgress()
-    rank = stitching.rank
-    columns = 1 + max(tile.col for tile in tiles)
-    places = {(tile.row, tile.col): index for index, tile in enumerate(tiles)}
-    reader = lru_cache(maxsize=2 * columns + 3)(read)
     visible = np.zeros(stitching.n_segments + 1, np.int64)
     coverage = Coverage()
-    with replacing(path) as temporary, _create(temporary, grid.height, grid.width) as raster:
-        for index, tile in enumerate(tiles):
-            seen = tile.core.grow(fill, grid.height, grid.width)
-            near = neighbourhood(tile, places, reach=1 + fill // tiles[0].core.height)
-            segment, runs = gather_window(seen, near, tiles, reader, stitching)
-            painted = _paint(seen, segment, runs, rank)
-            ids, part = _finish_core(painted, seen, tile, reader(index), fill)
+    with (
+        bounded_cache(),
+        replacing(path) as temporary,
+        _create(temporary, grid.height, grid.width) as raster,
+    ):
+        cores = paint_cores(grid.window, tiles, read, stitching, fill=fill)
+        for done, (tile, ids, part) in enumerate(cores, start=1):
             raster.write(ids, 1, window=_raster_window(tile.core))
             found, counts = np.unique(ids, return_counts=True)
             visible[found] += counts
             coverage += part
-            progress.step(index + 1, len(tiles))
+            progress.step(done, len(tiles))
     visible[0] = 0
     return Painting(visible, coverage)
+
+
+def paint_cores(
+    scene: Window,
+    tiles: Sequence[Tile],
+    read: Callable[[int], TileRecord],
+    stitching: Stitching,
+    *,
+    fill: int = 0,
+) -> Iterator[tuple[Tile, NDArray[np.uint32], Coverage]]:
+    """Paint all segments of a scene, and give each tile's core as soon as it is done.
+
+    Parameters
+    ----------
+    scene : Window
+    tiles, read, stitching, fill
+        As in `paint_scene`.
+
+    Yields
+    ------
+    tile : Tile
+    ids : ndarray of uint32, shape (core height, core width)
+        Segments, 0 for none.
+    coverage : Coverage
+        Of the core.
+    """
+    rank = stitching.rank
+    columns = 1 + max(tile.col for tile in tiles)
+    places = {(tile.row, tile.col): index for index, tile in enumerate(tiles)}
+    reader = lru_cache(maxsize=2 * columns + 3)(read)
+    for index, tile in enumerate(tiles):
+        seen = tile.core.grow(fill, scene.height, scene.width)
+        near = neighbourhood(tile, places, reach=1 + fill // tiles[0].core.height)
+        segment, runs = gather_window(seen, near, tiles, reader, stitching)
+        painted = _paint(seen, segment, runs, rank)
+        yield tile, *_finish_core(painted, seen, tile, reader(index), fill)
 
 
 def neighbourhood(tile: Tile, places: dict[tuple[int, int], int], *, reach: int) -> list[int]:
@@ -242,7 +280,10 @@ def _finish_core(
         filled = (ids == 0) & ~invalid & (distance[core] <= fill)
         ids = np.where(filled, painted[tuple(nearest)][core], ids)
     empty = (ids == 0) & ~invalid
-    counts = (ids > 0, empty & ~gated, empty & gated, (ids == 0) & invalid, filled)
+    nothing = np.zeros(ids.shape, bool)
+    outside = (ids == 0) & invalid
+    lost = (nothing, outside) if record.unreadable else (outside, nothing)
+    counts = (ids > 0, empty & ~gated, empty & gated, lost[0], filled, lost[1])
     return ids, Coverage(*(int(np.count_nonzero(which)) for which in counts))
 
 

@@ -134,7 +134,7 @@ def find_vertices(labels: NDArray[np.uint32], row: int, col: int) -> Vertices:
 
 
 def scan_vertices(
-    read: ReadLabels, height: int, width: int, block: int, progress: Progress
+    read: ReadLabels, height: int, width: int, block: tuple[int, int], progress: Progress
 ) -> Iterator[Vertices]:
     """Find the vertices of a scene, a band of blocks at a time.
 
@@ -144,8 +144,8 @@ def scan_vertices(
         Window to segment ids, ndarray of uint32, shape (window.height, window.width).
     height, width : int
         Of the scene, in pixels.
-    block : int
-        Side of the blocks that are read, in pixels.
+    block : (int, int)
+        Height and width of the blocks that are read, in pixels.
     progress : Progress
 
     Yields
@@ -153,10 +153,11 @@ def scan_vertices(
     Vertices
         Those at the corners above the band's rows; the last band has those below as well.
     """
-    for row in range(0, height, block):
+    rows, cols = block
+    for row in range(0, height, rows):
         found = []
-        for col in range(0, width, block):
-            window = Window(row, col, min(block, height - row), min(block, width - col))
+        for col in range(0, width, cols):
+            window = Window(row, col, min(rows, height - row), min(cols, width - col))
             # A corner needs the pixels above and left of it; outside the scene there is none.
             seen = Window(*(max(0, row - 1), max(0, col - 1)), 0, 0)
             seen = seen._replace(
@@ -168,7 +169,7 @@ def scan_vertices(
             )
             found.append(find_vertices(np.pad(read(seen), margins), row, col))
         yield Vertices.concatenate(found)
-        progress.step(min(row + block, height), height)
+        progress.step(min(row + rows, height), height)
 
 
 def link_outlines(vertices: Vertices) -> tuple[NDArray[np.uint32], NDArray[np.object_]]:

@@ -30,6 +30,7 @@ from rasterio.windows import Window as RasterWindow
 from .errors import OutputError
 from .geopackage import MaskTable, SegmentTable, write_layers
 from .grid import Grid, Window
+from .labels import bounded_cache
 from .legend import Legend
 from .outlines import ReadLabels
 from .polygons import Polygons
@@ -115,7 +116,7 @@ def write_labels(
     values[0] = unlabelled_value(legend)
     source = path.with_name(f".{path.stem}.source.tif")
     sidecar = path.with_name(f"{path.name}.aux.xml")
-    with _explaining(path), replacing(path) as temporary:
+    with bounded_cache(), _explaining(path), replacing(path) as temporary:
         gdal_sidecar = temporary.with_name(f"{temporary.name}.aux.xml")
         try:
             with _without_ground_warnings():

@@ -115,7 +115,7 @@ def label_scenes(
     given = settings.classes.classes
     classes = None if given is None else ClassModel.load(given)
     stretch = (
-        measure_stretch(list(opened.values()))
+        measure_stretch(list(opened.values()), skip_unreadable=settings.run.skip_unreadable)
         if classes is None
         else Stretch.from_dict(classes.source.stretch)
     )
@@ -282,8 +282,17 @@ def _label_tiles(
     run: Run, scenes: Mapping[str, Scene], settings: Settings, model: MaskModel
 ) -> None:
     run.clock.stage("tiles")
+    for part in run.scenes:
+        part.make_folder()
     jobs = [
-        Job(scene, tile, part.tile_path(tile), settings.model, settings.masks)
+        Job(
+            scene,
+            tile,
+            part.tile_path(tile),
+            settings.model,
+            settings.masks,
+            settings.run.skip_unreadable,
+        )
         for part, scene in zip(run.scenes, scenes.values(), strict=True)
         for tile in part.missing_tiles()
     ]
@@ -297,9 +306,13 @@ def _label_tiles(
         """Tell of one more finished tile."""
         nonlocal finished
         finished += 1
+        tick()
+
+    def tick() -> None:
+        """Tell how far it is."""
         run.clock.step(finished, total)
 
-    run_jobs(jobs, model, settings.run.workers, count)
+    run_jobs(jobs, model, settings.run, count, tick)
 
 
 def _find_classes(run: Run, given: ClassModel | None, settings: ClassSettings) -> ClassModel | None:
@@ -342,6 +355,8 @@ def _write_results(
     if keep_masks is None:
         keep_masks = record["settings"]["outputs"]["keep_masks"]
     outputs, clock = run.outputs(), run.clock
+    folder = RunFolder(run.out)
+    folder.results_outdated = True
     legend = (
         model.legend_
         if model is not None
@@ -366,7 +381,7 @@ def _write_results(
         )
         masks = [part.load_masks()] if keep_masks else None
         write_package(
-            package, [part.load_polygons()], table, legend, part.grid, masks=masks, progress=clock
+            package, part.load_polygons(), table, legend, part.grid, masks=masks, progress=clock
         )
     if model is not None:
         model.save(outputs.classes)
@@ -376,4 +391,5 @@ def _write_results(
     record["seconds"] = {**record.get("seconds", {}), **clock.seconds}
     record["peak_memory_mb"] = round(max(record.get("peak_memory_mb", 0), peak_memory_mb()))
     write_record(outputs.record, record)
+    folder.results_outdated = False
     return outputs

@@ -106,7 +106,7 @@ def polygonize(
     Polygons
         One multipolygon per segment id; its parts are 4-connected.
     """
-    scan = scan_vertices(read, grid.height, grid.width, block, progress or NoProgress())
+    scan = scan_vertices(read, grid.height, grid.width, (block, block), progress or NoProgress())
     segment_id, corners = _link_in_chunks(Vertices.concatenate(list(scan)))
     if simplify > 0 and len(corners):
         corners = _as_multipolygons(shapely.coverage_simplify(corners, simplify))
@@ -114,7 +114,12 @@ def polygonize(
 
 
 def stream_polygons(
-    read: ReadLabels, grid: Grid, *, block: int = 2048, progress: Progress | None = None
+    read: ReadLabels,
+    grid: Grid,
+    *,
+    block: int = 2048,
+    band: int | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Polygons]:
     """Outline a scene's segments band by band, each as soon as it ends.
 
@@ -125,19 +130,22 @@ def stream_polygons(
     ----------
     read, grid, block, progress
         As in `polygonize`; every block is read twice.
+    band : int, optional
+        Rows of the blocks, `block` unless given: the outlines in a band are in memory together.
 
     Yields
     ------
     Polygons
         Segments that end in a band of blocks, ascending within the band.
     """
-    last_bands = _find_last_bands(read, grid, block)
-    scan = scan_vertices(read, grid.height, grid.width, block, progress or NoProgress())
-    waiting, bands = Vertices.concatenate([]), math.ceil(grid.height / block)
-    for band, found in enumerate(scan):
+    shape = (band or block, block)
+    last_bands = _find_last_bands(read, grid, shape)
+    scan = scan_vertices(read, grid.height, grid.width, shape, progress or NoProgress())
+    waiting, bands = Vertices.concatenate([]), math.ceil(grid.height / shape[0])
+    for number, found in enumerate(scan):
         waiting = Vertices.concatenate([waiting, found])
         # The corners below a band's last row come with the next band, or with the last one.
-        ended = (last_bands[waiting.owners] < band) | (band == bands - 1)
+        ended = (last_bands[waiting.owners] < number) | (number == bands - 1)
         yield _place(*_link_in_chunks(waiting.take(ended)), grid)
         waiting = waiting.take(~ended)
 
@@ -190,12 +198,13 @@ def _find_mask_vertices(runs: Runs, boxes: NDArray[np.int64]) -> Vertices:
     )
 
 
-def _find_last_bands(read: ReadLabels, grid: Grid, block: int) -> NDArray[np.int32]:
+def _find_last_bands(read: ReadLabels, grid: Grid, block: tuple[int, int]) -> NDArray[np.int32]:
     """Return the last band of blocks that each segment id lies in."""
     last_bands = np.zeros(1, np.int32)
-    for band, row in enumerate(range(0, grid.height, block)):
-        for col in range(0, grid.width, block):
-            height, width = min(block, grid.height - row), min(block, grid.width - col)
+    rows, cols = block
+    for band, row in enumerate(range(0, grid.height, rows)):
+        for col in range(0, grid.width, cols):
+            height, width = min(rows, grid.height - row), min(cols, grid.width - col)
             labels = read(Window(row, col, height, width))
             missing = int(labels.max()) + 1 - len(last_bands)
             if missing > 0:

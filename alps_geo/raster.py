@@ -6,8 +6,8 @@ the reason at the end of one of our messages.
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -29,6 +29,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from .errors import ReadError, SceneError
 from .grid import Grid, Window
+from .paths import check_file, file_stamp, is_local, shown_name
 
 #: What opens as rasters but is no image: maps drawn by a server without end, catalogues, pages.
 REFUSED_DRIVERS = frozenset(
@@ -79,6 +80,8 @@ class Raster:
         Height and width of what the file stores together.
     files : tuple of str
         All files the raster consists of.
+    stamp : tuple of int, or None
+        Time and size of the file when it was opened; None for an address.
     messages, warnings : tuple of str
         What the user may want to, and should, know.
     """
@@ -95,8 +98,15 @@ class Raster:
     mask: str
     block: tuple[int, int]
     files: tuple[str, ...]
+    stamp: tuple[int, int] | None
     messages: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    def anchored(self) -> Raster:
+        """Return the raster with a path that holds in any working directory."""
+        if not Path(self.path).exists():
+            return self  # an address, or a part of another file
+        return dataclasses.replace(self, path=str(Path(self.path).absolute()))
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a window.
@@ -112,6 +122,8 @@ class Raster:
         ------
         ReadError
             Naming the file, the window and GDAL's reason.
+        SceneError
+            If the file is gone, or another one than was opened.
         """
         part = RasterioWindow(window.col, window.row, window.width, window.height)
         different = sorted(set(self.bands))
@@ -120,16 +132,32 @@ class Raster:
                 pixels = dataset.read(different, window=part, out_dtype=self.dtype)
                 valid = self._read_valid(dataset, part)
         except (RasterioError, OSError) as error:
+            self._check_unchanged()
             raise ReadError(
                 f"{self.name}: cannot read {window.height} x {window.width} pixels from row"
                 f" {window.row}, column {window.col} ({_reason(error)}); the file is damaged or cut"
                 " off: copy or download it again"
             ) from error
+        self._check_unchanged()
         if pixels.dtype.kind == "f":
             valid &= np.isfinite(pixels).all(axis=0)
         if self.bands != tuple(different):
             pixels = pixels[[different.index(band) for band in self.bands]]
         return pixels, valid
+
+    def _check_unchanged(self) -> None:
+        """Refuse to go on with another file: half of the tiles would show one, half the other."""
+        now = file_stamp(self.path)
+        if now is None and is_local(self.path):
+            raise SceneError(
+                f"{self.name}: is not there (any more); put it back where every worker sees it, and"
+                " give the same command again"
+            )
+        if now != self.stamp:
+            raise SceneError(
+                f"{self.name}: has changed since the run began; give the same command again, which"
+                " goes on if the content is the same"
+            )
 
     def _read_valid(self, dataset: DatasetReader, part: RasterioWindow) -> NDArray[np.bool_]:
         valid = np.full((int(part.height), int(part.width)), self.mask != "nodata")
@@ -163,7 +191,7 @@ def open_raster(path: str, chosen: tuple[int, ...] = ()) -> Raster:
         In one line: the file, what is wrong with it, and what to do.
     """
     name = shown_name(path)
-    _check_file(path, name)
+    check_file(path, name)
     try:
         with _opened(path) as dataset:
             return _describe(dataset, path, name, chosen)
@@ -172,39 +200,6 @@ def open_raster(path: str, chosen: tuple[int, ...] = ()) -> Raster:
             f"{name}: cannot be opened as a raster ({_reason(error)});"
             " give a GeoTIFF or another image that GDAL reads"
         ) from error
-
-
-def shown_name(path: str) -> str:
-    """Return a path as messages show it: an address without its user, password and query."""
-    if "://" not in path:
-        return path
-    return re.sub(r"://[^/@]*@", "://", path).split("?")[0]
-
-
-def is_local(path: str) -> bool:
-    """Tell whether a path is a file of this machine, not an address or a part of another file."""
-    # Two letters or more before the colon: C: is a drive.
-    return Path(path).exists() or not re.match(r"/vsi|[A-Za-z][A-Za-z0-9+.-]+:", path)
-
-
-def _check_file(path: str, name: str) -> None:
-    """Say of files what GDAL cannot."""
-    if not is_local(path):
-        return
-    file = Path(path)
-    if not file.exists():
-        raise SceneError(f"{name}: no such file; check the path")
-    if file.is_dir():
-        raise SceneError(f"{name}: is a folder; give a raster file inside it")
-    if not os.access(file, os.R_OK):
-        raise SceneError(f"{name}: must not be read; ask for the permission to read it")
-    if file.stat().st_size == 0:
-        raise SceneError(f"{name}: is empty (0 bytes); copy or download it again")
-    with file.open("rb") as stream:
-        if stream.read(24) == b"version https://git-lfs.":
-            raise SceneError(
-                f"{name}: is a Git LFS pointer, not the raster itself; fetch it with git lfs pull"
-            )
 
 
 def _describe(dataset: DatasetReader, path: str, name: str, chosen: tuple[int, ...]) -> Raster:
@@ -229,6 +224,7 @@ def _describe(dataset: DatasetReader, path: str, name: str, chosen: tuple[int, .
         mask=_mask_kind(dataset, alpha),
         block=dataset.block_shapes[bands[0] - 1],
         files=tuple(dataset.files),
+        stamp=file_stamp(path),
         messages=tuple(messages),
         warnings=tuple(caveats),
     )
@@ -363,7 +359,7 @@ def _find_crs(dataset: DatasetReader) -> tuple[CRS | None, str]:
 def _opened(path: str) -> Iterator[DatasetReader]:
     """Hand out the open dataset of this process and thread."""
     with rasterio.Env(**OPTIONS):
-        yield _dataset(path, _stamp(path), os.getpid(), threading.get_ident())
+        yield _dataset(path, file_stamp(path), os.getpid(), threading.get_ident())
 
 
 @lru_cache(maxsize=8)
@@ -375,15 +371,6 @@ def _dataset(path: str, stamp: object, process: int, thread: int) -> DatasetRead
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(path)
-
-
-def _stamp(path: str) -> tuple[int, int] | None:
-    """Return what changes when a file is replaced."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 - a path may be an address, which Path would mangle
-    except (OSError, ValueError):
-        return None
-    return status.st_mtime_ns, status.st_size
 
 
 def _reason(error: BaseException) -> str:

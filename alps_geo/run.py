@@ -69,7 +69,7 @@ class Run:
         RunError
             If they were made with other classes or outputs than the settings ask for.
         """
-        if not self.outputs().record.exists():
+        if not self.outputs().record.exists() or RunFolder(self.out).results_outdated:
             return False
         there = read_record(self.outputs().record)["settings"]
         now = describe_settings(settings)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .aoi import Aoi, read_aoi
-from .errors import SceneError
+from .errors import ReadError, SceneError
 from .fingerprint import fingerprint
 from .grid import Grid, Window
 from .radiometry import Sample, Stretch
@@ -112,6 +112,10 @@ class Scene:
         """
         _check_stretch(self.raster, stretch.kind)
         return dataclasses.replace(self, stretch=stretch)
+
+    def anchored(self) -> Scene:
+        """Return the scene with a path that holds in any working directory."""
+        return dataclasses.replace(self, raster=self.raster.anchored())
 
     def read(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Read a window of the grid; the values of a pixel do not depend on the window.
@@ -238,7 +242,7 @@ def open_scene(path: str, settings: SceneSettings) -> Scene:
     return Scene(raster, grid, aoi, settings, fingerprint(raster, grid, aoi))
 
 
-def measure_stretch(scenes: Sequence[Scene]) -> Stretch:
+def measure_stretch(scenes: Sequence[Scene], *, skip_unreadable: bool = False) -> Stretch:
     """Find the one stretch for all scenes of a run, over their valid pixels.
 
     Small scenes are read whole, large ones in parts spread evenly; the minimum and maximum of
@@ -248,6 +252,8 @@ def measure_stretch(scenes: Sequence[Scene]) -> Stretch:
     ----------
     scenes : sequence of Scene
         One or more, opened with the same settings.
+    skip_unreadable : bool
+        Leave out parts that cannot be read, instead of raising.
 
     Raises
     ------
@@ -259,7 +265,8 @@ def measure_stretch(scenes: Sequence[Scene]) -> Stretch:
     kind = scenes[0].settings.stretch
     samples = []
     for scene in scenes:
-        sample = _sample(scene, kind, max(1, SAMPLE_VALUES // len(scenes)))
+        limit = max(1, SAMPLE_VALUES // len(scenes))
+        sample = _sample(scene, kind, limit, skip_unreadable=skip_unreadable)
         if not sample.valid:
             where = "" if scene.aoi is None else f" inside {scene.aoi.path}"
             raise SceneError(
@@ -295,7 +302,7 @@ def _resampled_grid(raster: Raster, gsd: float | None) -> Grid:
     return raster.grid.resample(gsd)
 
 
-def _sample(scene: Scene, kind: str, limit: int) -> Sample:
+def _sample(scene: Scene, kind: str, limit: int, *, skip_unreadable: bool = False) -> Sample:
     """Return valid values of a scene, about `limit` of each band."""
     total = scene.grid.height * scene.grid.width
     # A coarse pixel costs as many pixels of the file as it covers.
@@ -306,7 +313,12 @@ def _sample(scene: Scene, kind: str, limit: int) -> Sample:
     parts: list[list[NDArray[Any]]] = [[], [], []]
     seen = known = 0
     for window in _sample_windows(scene, whole=enough == total):
-        pixels, valid = scene.read_values(window)
+        try:
+            pixels, valid = scene.read_values(window)
+        except ReadError:
+            if not skip_unreadable:
+                raise
+            continue
         seen, known = seen + valid.size, known + int(np.count_nonzero(valid))
         for part, band, nodata in zip(parts, pixels, scene.raster.nodata, strict=True):
             values = _known_values(band, valid, nodata)
@@ -314,7 +326,8 @@ def _sample(scene: Scene, kind: str, limit: int) -> Sample:
             part.append(np.array(extremes) if kind == "minmax" else values[::step].copy())
         if seen >= enough and known >= enough_valid:
             break
-    red, green, blue = (np.concatenate(part) for part in parts)
+    nothing = np.zeros(0, scene.dtype)
+    red, green, blue = (np.concatenate([*part, nothing]) for part in parts)
     return Sample((red, green, blue), known, seen)
 
 

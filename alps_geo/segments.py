@@ -86,13 +86,13 @@ def build_segments(
         for index in range(len(tiles)):
             values = read(index).features.values
             if not len(values):
-                # A tile without masks, such as one outside the area, has no columns either.
-                continue
-            number = np.where(counted, stitching.segment, 0)[stitching.masks_of(index)]
+                continue  # a tile without a valid pixel does not even know the features' names
+            chosen = stitching.masks_of(index)
+            number = np.where(counted[chosen], stitching.segment[chosen], 0)
             alone = (parts[number] == 1) & (row_of[number] >= 0)
             features[row_of[number[alone]]] = values[alone]
             several = parts[number] > 1
-            pixels = stitching.weight[stitching.masks_of(index)][several, np.newaxis]
+            pixels = stitching.weight[chosen][several, np.newaxis]
             np.add.at(sums, shared_row[number[several]], values[several] * pixels.astype(float))
         total = np.bincount(stitching.segment, stitching.weight, minlength=len(row_of))
         mixed = segment_id[parts[segment_id] > 1]

@@ -7,6 +7,7 @@ from here: a setting is declared once. Wrong values raise `SettingsError` when a
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -247,9 +248,20 @@ class OutputSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How a run is carried out; nothing here changes the result."""
+    """How a run is carried out; nothing here changes what readable tiles give."""
 
     workers: int = setting(1, "Processes that work on tiles.", metavar="N", least=1, most=1024)
+    scheduler: str | None = setting(
+        None,
+        "Let a Dask cluster work on tiles instead: the scheduler's address, such as"
+        " tcp://host:8786, or local:N for one of N processes here.",
+        metavar="ADDRESS",
+    )
+    skip_unreadable: bool = setting(
+        False,
+        "Leave tiles that cannot be read unlabelled, and name them in the record, instead of"
+        " stopping there.",
+    )
     overwrite: bool = setting(
         False,
         "Start again, or go on with the same run where it stopped (the default).",
@@ -259,6 +271,15 @@ class RunSettings:
     def __post_init__(self) -> None:
         """Check every value."""
         _check(1 <= self.workers <= 1024, f"workers must be from 1 to 1024, not {self.workers}")
+        address = self.scheduler
+        _check(
+            address is None or re.fullmatch(r"local:0*[1-9]\d{0,3}|\w+://\S+", address) is not None,
+            f"scheduler must be an address such as tcp://host:8786, or local:N, not {address!r}",
+        )
+        _check(
+            address is None or self.workers == 1,
+            "workers and scheduler exclude each other: a Dask cluster has its own workers",
+        )
 
 
 @dataclass(frozen=True)

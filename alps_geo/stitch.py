@@ -43,6 +43,8 @@ class TileView:
     ----------
     tile : Tile
     runs : Runs
+    boxes : ndarray of int32, shape (n_masks, 4)
+        Row, col, row_stop, col_stop.
     areas : ndarray of int64, shape (n_masks,)
     whole : ndarray of bool, shape (n_masks,)
         True where the mask stays clear of the borders that the window has inside the scene.
@@ -52,6 +54,7 @@ class TileView:
 
     tile: Tile
     runs: Runs
+    boxes: NDArray[np.int32]
     areas: NDArray[np.int64]
     whole: NDArray[np.bool_]
     owner: NDArray[np.int64]
@@ -158,8 +161,9 @@ def stitch(tiles: Sequence[Tile], read: ReadMasks, progress: Progress | None = N
             if neighbour is not None:
                 matches.append(_match(index, neighbour, view))
         progress.step(index + 1, len(tiles))
-    table = _Facts.concatenate([facts[index] for index in range(len(tiles))])
     sizes = [len(facts[index].area) for index in range(len(tiles))]
+    table = _Facts.concatenate([facts.pop(index) for index in range(len(tiles))])
+    view.cache_clear()
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     return _group(offsets, table, matches)
 
@@ -181,7 +185,7 @@ def _view(tile: Tile, masks: Masks, scene: Window, first_core: Window) -> TileVi
     )
     # Every core but the last of a row or column is as large as the first.
     owner = (box[:, :2] + box[:, 2:]) // 2 // [first_core.height, first_core.width]
-    return TileView(tile, runs, runs.areas, whole, owner.astype(np.int64))
+    return TileView(tile, runs, box, runs.areas, whole, owner.astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -242,10 +246,26 @@ def _match(first: int, second: int, view: Callable[[int], TileView]) -> _Match:
     if shared is None:
         nothing = np.zeros(0, np.int64)
         return _Match((first, second), np.zeros((2, 0), np.int64), (nothing, nothing))
-    in_a, in_b = _Parts.find(a, b, shared), _Parts.find(b, a, shared)
-    return _Match(
-        (first, second), _pair(in_a, in_b), (_missed(a, b, shared), _missed(b, a, shared))
+    (a, in_first), (b, in_second) = (_near(seen, shared) for seen in (a, b))
+    one, two = _pair(_Parts.find(a, b, shared), _Parts.find(b, a, shared))
+    missed = in_first[_missed(a, b, shared)], in_second[_missed(b, a, shared)]
+    return _Match((first, second), np.stack([in_first[one], in_second[two]]), missed)
+
+
+def _near(view: TileView, window: Window) -> tuple[TileView, NDArray[np.int64]]:
+    """Return what a tile sees of a window, and the numbers of those masks."""
+    row, col, row_stop, col_stop = view.boxes.T
+    meets = (row < window.row_stop) & (row_stop > window.row)
+    chosen = np.flatnonzero(meets & (col < window.col_stop) & (col_stop > window.col))
+    near = TileView(
+        view.tile,
+        view.runs.take(chosen),
+        view.boxes[chosen],
+        view.areas[chosen],
+        view.whole[chosen],
+        view.owner[chosen],
     )
+    return near, chosen
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ class TileRecord:
     counts : GateCounts
     seconds : dict
         Wall time by step.
+    unreadable : str
+        Why the tile's pixels could not be read; empty where they could.
     """
 
     masks: Masks
@@ -51,6 +54,7 @@ class TileRecord:
     invalid: Runs
     counts: GateCounts
     seconds: dict[str, float]
+    unreadable: str = ""
 
 
 @contextmanager
@@ -64,8 +68,9 @@ def replacing(path: Path) -> Iterator[Path]:
     OutputError
         If the system does not let the file be written.
     """
-    # The suffix stays last, because GDAL tells formats by it.
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    # A name of its own, because a worker that was given up may still write the same tile. The
+    # suffix stays last, because GDAL tells formats by it.
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -129,6 +134,7 @@ class RunFolder:
                     f"{self.out} holds another run ({difference}); choose another folder,"
                     " or --overwrite"
                 )
+            self._remove_leftovers()
             return True
         self._prepare(overwrite=overwrite)
         with replacing(self.manifest_path) as temporary:
@@ -139,9 +145,10 @@ class RunFolder:
         try:
             if self.out.exists() and not self.out.is_dir():
                 raise RunError(f"{self.out} is a file; name a folder for the results")
+            self._remove_leftovers()
             if overwrite and self.manifest_path.exists():
-                shutil.rmtree(self.path)
-            elif self.out.exists() and any(self.out.iterdir()):
+                self._empty()
+            elif self._has_files():
                 raise RunError(
                     f"{self.out} holds files that are not a run of alps-geo; name an empty or a"
                     " new folder"
@@ -149,6 +156,47 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write to {self.out}: {error.strerror}") from error
+
+    def _has_files(self) -> bool:
+        # An empty folder `run` is what a run that was killed at its very beginning leaves.
+        found = [
+            item for folder in (self.out, self.path) if folder.exists() for item in folder.iterdir()
+        ]
+        return any(item != self.path for item in found)
+
+    def _empty(self) -> None:
+        """Remove what an earlier run left; if this is stopped half-way, it can be done again."""
+        self.results_outdated = True
+        for item in self.path.iterdir():
+            if item.is_dir():
+                shutil.rmtree(item)
+            elif item not in (self.manifest_path, self._outdated_path):
+                item.unlink()
+
+    @property
+    def _outdated_path(self) -> Path:
+        return self.path / "results-outdated"
+
+    @property
+    def results_outdated(self) -> bool:
+        """True from when results begin to be replaced until all of them are."""
+        return self._outdated_path.exists()
+
+    @results_outdated.setter
+    def results_outdated(self, outdated: bool) -> None:
+        try:
+            if outdated:
+                self._outdated_path.touch()
+            else:
+                self._outdated_path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.path}: {error.strerror}") from error
+
+    def _remove_leftovers(self) -> None:
+        """Remove the beginnings of files that a killed run left."""
+        for folder in (self.out, self.path, *self.path.glob("*"), *self.path.glob("*/tiles")):
+            for leftover in folder.glob(f".*.{'[0-9a-f]' * 8}.part*") if folder.is_dir() else ():
+                leftover.unlink(missing_ok=True)
 
     def read_manifest(self) -> dict[str, Any]:
         """Return what identifies the run in the folder.
@@ -216,10 +264,10 @@ def write_tile(path: Path, record: TileRecord) -> None:
         "invalid": record.invalid.values.tolist(),
         "counts": asdict(record.counts),
         "seconds": record.seconds,
+        "unreadable": record.unreadable,
     }
     table = pa.table(columns).replace_schema_metadata({"alps_geo": json.dumps(header)})
     with replacing(path) as temporary:
-        temporary.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, temporary, compression="zstd")
 
 
@@ -257,6 +305,7 @@ def read_tile(path: Path) -> TileRecord:
         _one_set(header["invalid"]),
         GateCounts(**header["counts"]),
         header["seconds"],
+        header["unreadable"],
     )
 
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
+import dataclasses
+import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from .errors import OutputError, ReadError, SceneError, WorkerError
+from .executors import choose_pool, run_in_pool
 from .features import Features, pool_features
 from .masks import MaskModel, Masks, gate
 from .models import load_model
 from .progress import NoProgress
 from .runs import Runs
 from .scene import Scene
-from .settings import MaskSettings, ModelSettings
+from .settings import MaskSettings, ModelSettings, RunSettings
 from .store import TileRecord, write_tile
 from .tiles import Tile
 
@@ -38,6 +38,8 @@ class Job:
         Where the record goes.
     model : ModelSettings
     masks : MaskSettings
+    skip_unreadable : bool
+        Record a tile that cannot be read as such, instead of raising.
     """
 
     scene: Scene
@@ -45,6 +47,11 @@ class Job:
     path: Path
     model: ModelSettings
     masks: MaskSettings
+    skip_unreadable: bool = False
+
+    def travelling(self) -> Job:
+        """Return the job with paths that hold in any working directory."""
+        return dataclasses.replace(self, scene=self.scene.anchored(), path=self.path.absolute())
 
 
 @lru_cache(maxsize=1)
@@ -68,8 +75,35 @@ def run_job(job: Job, model: MaskModel | None = None) -> str:
         The tile's name.
     """
     model = model or _process_model(job.model, job.masks)
-    write_tile(job.path, label_tile(job.scene, job.tile, model, job.masks))
+    try:
+        record = label_tile(job.scene, job.tile, model, job.masks)
+    except ReadError as error:
+        if not job.skip_unreadable:
+            raise ReadError(f"tile {job.tile.name}: {error}") from error
+        shape = job.tile.window.height, job.tile.window.width
+        record = dataclasses.replace(_empty_record(shape, 0.0), unreadable=str(error))
+    write_tile(job.path, record)
     return job.tile.name
+
+
+def run_job_elsewhere(job: Job) -> str:
+    """Label one tile in another process; errors name the machine, as it may lack a disk.
+
+    Parameters
+    ----------
+    job : Job
+
+    Returns
+    -------
+    str
+        The tile's name.
+    """
+    try:
+        return run_job(job)
+    except (SceneError, OutputError) as error:
+        failure = type(error)(f"{error} (worker on host {socket.gethostname()})")
+    # Raised here, without its cause: GDAL's own errors cannot travel to another process.
+    raise failure
 
 
 def label_tile(scene: Scene, tile: Tile, model: MaskModel, settings: MaskSettings) -> TileRecord:
@@ -121,69 +155,41 @@ def _empty_record(shape: tuple[int, int], seconds: float) -> TileRecord:
 
 
 def run_jobs(
-    jobs: Iterable[Job], model: MaskModel, workers: int, done: Callable[[str], None]
+    jobs: Sequence[Job],
+    model: MaskModel,
+    settings: RunSettings,
+    done: Callable[[str], None],
+    tick: Callable[[], None],
 ) -> None:
-    """Label tiles, and tell of each when it is finished.
+    """Label tiles here, in other processes or on a cluster, and tell of each that is finished.
 
     Parameters
     ----------
-    jobs : iterable of Job
+    jobs : sequence of Job
     model : MaskModel
         Used where this process does the work.
-    workers : int
-        Number of processes; 1 for this one.
+    settings : RunSettings
     done : callable
         Is called with each finished tile's name; may raise `Cancelled`.
+    tick : callable
+        Is called while others work; may raise `Cancelled`.
+
+    Raises
+    ------
+    WorkerError
+        If workers cannot be had, are lost time and again, or write to another disk than this.
     """
-    if workers == 1:
+    if not jobs:
+        return
+    if settings.workers == 1 and settings.scheduler is None:
         for job in jobs:
             done(run_job(job, model))
         return
-    with _open_executor(workers) as executor:
-        _run_in(executor, jobs, 2 * workers, done)
-
-
-@contextmanager
-def _open_executor(workers: int) -> Iterator[Executor]:
-    # Spawned, because forked processes inherit the threads' locks of BLAS, GDAL and torch.
-    executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        yield executor
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Keep Ctrl-C from the processes that are started inside: this one tells them when to stop."""
-    # A terminal sends the signal to all; what is blocked here stays blocked in a new process.
-    if not hasattr(signal, "pthread_sigmask"):
-        yield  # Windows
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _run_in(
-    executor: Executor, jobs: Iterable[Job], in_flight: int, done: Callable[[str], None]
-) -> None:
-    """Hand out jobs, few at once, so that a cancelled run stops soon."""
-    running: set[Future[str]] = set()
-    for job in jobs:
-        with _interrupts_held():
-            running.add(executor.submit(run_job, job))
-        if len(running) >= in_flight:
-            running = _collect(running, done)
-    while running:
-        running = _collect(running, done)
-
-
-def _collect(running: set[Future[str]], done: Callable[[str], None]) -> set[Future[str]]:
-    """Wait for the next finished job, and return those still running."""
-    finished, still_running = wait(running, return_when=FIRST_COMPLETED)
-    for future in finished:
-        done(future.result())
-    return still_running
+    open_pool = choose_pool(settings, tick)
+    run_in_pool(open_pool, run_job_elsewhere, [job.travelling() for job in jobs], done, tick)
+    lost = [job.path for job in jobs if not job.path.exists()]
+    if lost:
+        raise WorkerError(
+            f"workers finished {len(lost)} tiles that are not here, such as {lost[0]}; the output"
+            " folder must be on storage that all workers share"
+        )

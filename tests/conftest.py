@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from alps_geo.progress import RecordedProgress
 
-# `--hypothesis-profile quick`: says that something fails, without the minutes a small example takes.
+# `--hypothesis-profile quick` says that something fails, without the minutes a small case takes.
 settings.register_profile("quick", phases=[Phase.explicit, Phase.reuse, Phase.generate])
 
 ROOT = Path(__file__).resolve().parents[1]

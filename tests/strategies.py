@@ -23,7 +23,7 @@ def bitmaps(draw: st.DrawFn) -> NDArray[np.bool_]:
 @st.composite
 def tilings(draw: st.DrawFn) -> TileSettings:
     """Draw a tile size and an overlap of at least 32 pixels."""
-    size = draw(st.integers(64, 160))
+    size = draw(st.integers(64, 112))
     return TileSettings(size, 2 * draw(st.integers(16, size // 4)))
 
 
@@ -33,16 +33,16 @@ def object_scenes(draw: st.DrawFn) -> NDArray[np.int64]:
 
     Discs, rings, U-shapes, diagonal strips and bars, of any size, nested and touching.
     """
-    height, width = draw(st.tuples(st.integers(20, 350), st.integers(20, 350)))
+    height, width = draw(st.tuples(st.integers(20, 160), st.integers(20, 160)))
     scene = np.zeros((height, width), np.int64)
     place = st.tuples(
         st.sampled_from(sorted(_SHAPES)),
         st.integers(0, height - 1),
         st.integers(0, width - 1),
-        st.integers(3, 150),
+        st.integers(3, 90),
     )
     rows, cols = np.mgrid[:height, :width]
-    for number, (shape, row, col, size) in enumerate(draw(st.lists(place, max_size=15)), start=1):
+    for number, (shape, row, col, size) in enumerate(draw(st.lists(place, max_size=10)), start=1):
         scene[_SHAPES[shape](rows - row, cols - col, size)] = number
     return number_parts(scene)
 
@@ -56,6 +56,15 @@ _SHAPES = {
     "strip": lambda y, x, size: abs(y - x) < 2 + size // 30,
     "bar": lambda y, x, size: (abs(y) < size) & (abs(x) < size // 4 + 1),
 }
+
+
+def thicken(scene: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+    """Take from every object what is thinner than `width` pixels, and number its parts anew."""
+    thick = np.zeros_like(scene)
+    for number in np.unique(scene[scene > 0]):
+        thin = ndimage.minimum_filter(scene == number, width, mode="constant")
+        thick[ndimage.maximum_filter(thin, width, mode="constant", origin=width % 2 - 1)] = number
+    return number_parts(thick)
 
 
 def number_parts(scene: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -30,7 +30,7 @@ from rasterio.rpc import RPC
 from alps_geo import scene as scene_module
 from alps_geo.errors import ReadError, SceneError
 from alps_geo.grid import Window
-from alps_geo.raster import shown_name
+from alps_geo.paths import shown_name
 from alps_geo.scene import Scene, measure_stretch, open_scene
 from alps_geo.settings import SceneSettings, TileSettings
 from alps_geo.tiles import plan_tiles
@@ -438,10 +438,23 @@ def test_of_several_pages_the_first_is_used_and_told(make_scene: SceneFactory) -
 
 def test_a_damaged_block_names_file_and_window(make_scene: SceneFactory) -> None:
     path = make_scene(noise(256, 256), tiled=True, blockxsize=64, blockysize=64, compress="deflate")
-    scene = ready(path)
+    stretch = ready(path).stretch
     os.truncate(path, path.stat().st_size - 100)
+    scene = open_scene(str(path), SceneSettings()).with_stretch(stretch)
     with pytest.raises(ReadError, match=r"scene\.tif: cannot read 64 x 32 pixels from row 192, "):
         scene.read(Window(192, 224, 64, 32))
+
+
+def test_a_scene_that_changes_or_vanishes_is_not_read_on(make_scene: SceneFactory) -> None:
+    path = make_scene(noise(64, 64))
+    scene = ready(path)
+    make_scene(noise(64, 64))
+    os.utime(path, (1, 1))
+    with pytest.raises(SceneError, match=r"scene\.tif: has changed since the run began"):
+        scene.read(Window(0, 0, 9, 9))
+    path.unlink()
+    with pytest.raises(SceneError, match=r"scene\.tif: is not there \(any more\)"):
+        scene.read(Window(0, 0, 9, 9))
 
 
 # Travelling

@@ -26,7 +26,7 @@ def make_record(count: int) -> TileRecord:
 
 @pytest.mark.parametrize("count", [0, 1, 40])
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path, count: int) -> None:
-    path = tmp_path / "tiles" / "00000_00000.parquet"
+    path = tmp_path / "00000_00000.parquet"
     record = make_record(count)
     write_tile(path, record)
     again = read_tile(path)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..grid import Window
 from ..masks import Embedding, Masks
 from ..runs import Runs
 
@@ -71,28 +72,41 @@ class FakeModel:
         runs = Runs.from_labels(labels, int(labels.max()))
         if self.split:
             runs = runs.connected_parts()[0]
+        masks = Masks.from_runs(runs)
         if self.jitter:
-            runs = _jitter(runs, valid, np.random.default_rng(zlib.crc32(pixels.tobytes())))
+            masks = _jitter(masks, valid, np.random.default_rng(zlib.crc32(pixels.tobytes())))
         values = np.moveaxis(pixels, 2, 0).astype(np.float32)
         embedding = Embedding(values, 1.0, ("red", "green", "blue"), np.ones(3, np.float32))
-        return Masks.from_runs(runs), embedding
+        return masks, embedding
 
 
-def _jitter(runs: Runs, valid: NDArray[np.bool_], rng: np.random.Generator) -> Runs:
-    """Return most of the masks with moved boundaries, some of them with a part of their own."""
-    height, width = valid.shape
-    bitmaps = [np.zeros((0, height, width), bool)]
-    for index in range(len(runs)):
+def _jitter(masks: Masks, valid: NDArray[np.bool_], rng: np.random.Generator) -> Masks:
+    """Return most of the masks with moved boundaries, some of them with a part of their own.
+
+    Points stay inside the true object; parts have half the stability.
+    """
+    scene = Window(0, 0, *valid.shape)
+    pieces, sources, stability = [], [], []
+    for index, box in enumerate(masks.runs.boxes.tolist()):
         if rng.random() < MISSED_SHARE:
             continue
-        bitmap = runs.bitmap(index, height, width)
-        moved = _move_boundary(bitmap, rng) & valid
-        bitmaps.append(moved[np.newaxis])
+        # All that moves is near: distances need not be measured through the whole tile.
+        near = Window(box[0], box[1], box[2] - box[0], box[3] - box[1])
+        near = near.grow(int(JITTER_PX) + 2, *valid.shape)
+        here = masks.runs.take(np.array([index])).clip(near).shift(-near.row, -near.col)
+        bitmap = here.bitmap(0, near.height, near.width)
+        found = [_move_boundary(bitmap, rng)]
         if rng.random() < MISSED_SHARE:
             inside = ndimage.distance_transform_edt(bitmap)
-            bitmaps.append((inside > inside.max() / 2)[np.newaxis] & valid)
-    moved_runs = Runs.from_bitmaps(np.concatenate(bitmaps))
-    return moved_runs.take(moved_runs.areas > 0)
+            found.append(inside > inside.max() / 2)
+        for order, piece in enumerate(found):
+            shape = piece & valid[near.slices]
+            if shape.any():
+                pieces.append(Runs.from_bitmaps(shape[np.newaxis]).shift(near.row, near.col))
+                sources.append(index)
+                stability.append(1 / (1 + order))
+    runs = Runs.concatenate(pieces).clip(scene)
+    return Masks.from_runs(runs, None, np.array(stability), masks.points[np.array(sources, int)])
 
 
 def _move_boundary(bitmap: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:

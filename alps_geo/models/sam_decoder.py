@@ -63,6 +63,7 @@ class _Prompts:
     queries: Tensor
 
     def take(self, part: slice) -> _Prompts:
+        """Return some of the prompts."""
         return _Prompts(self.codes[part], self.asked[part], self.values[part], self.queries[part])
 
 

@@ -33,6 +33,7 @@ class _Linear:
 
     @classmethod
     def of(cls, layer: nn.Linear, dtype: torch.dtype) -> _Linear:
+        """Take over a layer's weights in another precision."""
         bias = None if layer.bias is None else layer.bias.to(dtype)
         return cls(layer.weight.to(dtype), bias)
 

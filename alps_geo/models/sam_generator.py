@@ -27,6 +27,7 @@ from torchvision.ops.boxes import batched_nms
 from ..errors import SettingsError
 from .sam_batch import BatchSize
 from .sam_decoder import MaskDecoder
+from .sam_device import keep_freed_memory
 from .sam_encoder import ImageEncoder
 from .sam_images import normalise
 from .sam_postprocess import encode_rle
@@ -107,6 +108,8 @@ class MaskGenerator:
             precision in PRECISIONS,
             f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}",
         )
+        if model.device.type == "cpu":
+            keep_freed_memory()
         self.model = model
         self.point_grids = point_grids or build_all_layer_point_grids(
             points_per_side, crop_n_layers, crop_n_points_downscale_factor
@@ -258,6 +261,7 @@ def _record_writer(mode: str) -> Callable[[NDArray[np.bool_]], Any]:
         raise SettingsError("output_mode coco_rle needs: pip install pycocotools") from error
 
     def encode(bitmap: NDArray[np.bool_]) -> dict[str, Any]:
+        """Encode one mask as COCO does."""
         rle: dict[str, Any] = coco.encode(np.asfortranarray(bitmap.astype(np.uint8)))
         return {**rle, "counts": rle["counts"].decode()}
 

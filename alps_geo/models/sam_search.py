@@ -95,16 +95,19 @@ class _Candidates:
     boxes: NDArray[np.int64]
 
     def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> _Candidates:
+        """Return the chosen candidates, by number or by a flag each."""
         columns = (getattr(self, item.name) for item in dataclasses.fields(self))
         return _Candidates(*(column[chosen] for column in columns))
 
     @classmethod
     def concatenate(cls, parts: Sequence[_Candidates]) -> _Candidates:
+        """Put tables one below another."""
         names = [item.name for item in dataclasses.fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     @classmethod
     def none(cls, side: int) -> _Candidates:
+        """Return no candidates, with logits of a side."""
         scores = np.zeros(0, np.float32)
         logits = np.zeros((0, side, side), np.float32)
         return cls(logits, scores, scores, np.zeros((0, 2)), np.zeros((0, 4), np.int64))

@@ -6,10 +6,10 @@ while it works. The queue between both is bounded, so that memory is too.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from queue import Queue
-from threading import Event, Thread
-from typing import Generic, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from numpy import bool_, uint8
 from numpy.typing import NDArray
@@ -19,8 +19,6 @@ from .sam import SamModel
 
 Item = TypeVar("Item")
 TilePixels = tuple[NDArray[uint8], NDArray[bool_]]
-#: Seconds between looks at whether the reader should stop.
-_LOOK = 0.1
 
 
 def segment_tiles(
@@ -42,7 +40,7 @@ def segment_tiles(
         In the order of the tiles.
     """
     group: list[TilePixels] = []
-    for tile in _Ahead(tiles, 2 * batch):
+    for tile in _read_ahead(tiles, 2 * batch):
         group.append(tile)
         if len(group) == batch:
             yield from model.segment_all(group)
@@ -51,40 +49,14 @@ def segment_tiles(
         yield from model.segment_all(group)
 
 
-class _Ahead(Generic[Item]):
-    """Iterates over items that a thread produces meanwhile, a bounded number ahead."""
-
-    def __init__(self, items: Iterable[Item], length: int) -> None:
-        self._items = items
-        self._queue: Queue[tuple[Item | None, BaseException | None]] = Queue(length)
-        self._stopped = Event()
-
-    def __iter__(self) -> Iterator[Item]:
-        thread = Thread(target=self._produce, daemon=True)
-        thread.start()
+def _read_ahead(items: Iterable[Item], length: int) -> Iterator[Item]:
+    """Iterate over items that a thread produces meanwhile, a bounded number ahead."""
+    iterator = iter(items)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, iterator, None) for _ in range(length))
         try:
-            while True:
-                item, error = self._queue.get()
-                if error is not None:
-                    raise error
-                if item is None:
-                    return
+            while (item := waiting.popleft().result()) is not None:
+                waiting.append(thread.submit(next, iterator, None))
                 yield item
         finally:
-            self._stopped.set()
-            while thread.is_alive():
-                # Make room, so that a reader that waits for some can see that it should stop.
-                while not self._queue.empty():
-                    self._queue.get_nowait()
-                thread.join(_LOOK)
-
-    def _produce(self) -> None:
-        try:
-            for item in self._items:
-                self._queue.put((item, None))
-                if self._stopped.is_set():
-                    return
-            self._queue.put((None, None))
-        except BaseException as error:  # noqa: BLE001 - it is not ours to judge here
-            # Raised again where the items are used.
-            self._queue.put((None, error))
+            thread.shutdown(wait=False, cancel_futures=True)

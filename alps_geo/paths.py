@@ -1,0 +1,57 @@
+"""Where a scene lies: a file of this machine, a part of a file, or an address."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from .errors import SceneError
+
+
+def shown_name(path: str) -> str:
+    """Return a path as messages show it: an address without its user, password and query."""
+    if "://" not in path:
+        return path
+    return re.sub(r"://[^/@]*@", "://", path).split("?")[0]
+
+
+def is_local(path: str) -> bool:
+    """Tell whether a path is a file of this machine, not an address or a part of another file."""
+    # Two letters or more before the colon: C: is a drive.
+    return Path(path).exists() or not re.match(r"/vsi|[A-Za-z][A-Za-z0-9+.-]+:", path)
+
+
+def check_file(path: str, name: str) -> None:
+    """Say of files what GDAL cannot.
+
+    Raises
+    ------
+    SceneError
+        If the file is missing, a folder, closed to us, empty, or stands for a file elsewhere.
+    """
+    if not is_local(path):
+        return
+    file = Path(path)
+    if not file.exists():
+        raise SceneError(f"{name}: no such file; check the path")
+    if file.is_dir():
+        raise SceneError(f"{name}: is a folder; give a raster file inside it")
+    if not os.access(file, os.R_OK):
+        raise SceneError(f"{name}: must not be read; ask for the permission to read it")
+    if file.stat().st_size == 0:
+        raise SceneError(f"{name}: is empty (0 bytes); copy or download it again")
+    with file.open("rb") as stream:
+        if stream.read(24) == b"version https://git-lfs.":
+            raise SceneError(
+                f"{name}: is a Git LFS pointer, not the raster itself; fetch it with git lfs pull"
+            )
+
+
+def file_stamp(path: str) -> tuple[int, int] | None:
+    """Return time and size of a file, which change when it is replaced; None for an address."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a path may be an address, which Path would mangle
+    except (OSError, ValueError):
+        return None
+    return status.st_mtime_ns, status.st_size
