@@ -42,10 +42,10 @@ def test_a_model_stops_with_the_engines_message(false_engine, provider, scene, t
     output = next(item.name() for item in model.destinationParameterDefinitions())
     feedback = Feedback()
     parameters = {"scene": scene, output: str(tmp_path / "classes.gpkg")}
-    # The exception names the step; the log has its message.
-    with pytest.raises(QgsProcessingException, match="Label scene"):
+    with pytest.raises(QgsProcessingException, match=r"Label scene|no valid pixels") as caught:
         run(model, parameters, feedback=feedback)
-    assert any("no valid pixels" in text for text in feedback.errors)
+    # Old versions name the step in the exception, and have its message in the log.
+    assert any("no valid pixels" in text for text in (str(caught.value), *feedback.errors))
 
 
 def test_the_batch_runs(engine, tmp_path):
