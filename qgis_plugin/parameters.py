@@ -46,6 +46,8 @@ _TITLES = {
     "keep_masks": "Add a layer with all masks",
     "simplify": "Simplify polygons by",
     "workers": "Processes",
+    "scheduler": "Dask scheduler",
+    "skip_unreadable": "Leave tiles that cannot be read unlabelled",
     "overwrite": "Start again, even where a run can go on",
 }
 _ADVANCED = QgsProcessingParameterDefinition.Flag.FlagAdvanced

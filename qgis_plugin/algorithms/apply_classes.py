@@ -20,9 +20,7 @@ colours.</p>
 <p><b>Class model</b>: classes.safetensors in the output folder of that run. The scene should be
 of the same kind: sensor, resolution, bands and season.</p>"""
     BASIC: ClassVar[tuple[str, ...]] = ("classes", "model", "area_threshold")
-    ADVANCED: ClassVar[tuple[str, ...]] = tuple(
-        name for name in LabelScene.ADVANCED if name not in ("classes", "seed")
-    )
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ("n_classes", "seed")
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
         """Declare the parameters of `Label scene`, with a class model that must be given."""

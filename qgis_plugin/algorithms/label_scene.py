@@ -20,7 +20,7 @@ from qgis.core import (
 )
 
 from ..areas import rectangle, write_polygons
-from ..parameters import make_parameter, to_arguments
+from ..parameters import all_names, make_parameter, to_arguments
 from .base import Parameters, RunAlgorithm
 
 
@@ -29,8 +29,8 @@ class LabelScene(RunAlgorithm):
 
     Attributes
     ----------
-    BASIC, ADVANCED : tuple of str
-        Settings of the engine that have a parameter, shown at once or on demand.
+    BASIC : tuple of str
+        Settings of the engine that a form shows at once.
     """
 
     NAME = "label_scene"
@@ -62,28 +62,14 @@ run.json (the record).</p>"""
         "package": 100,
     }
     BASIC: ClassVar[tuple[str, ...]] = ("model", "n_classes", "area_threshold")
-    ADVANCED: ClassVar[tuple[str, ...]] = (
-        "tile_size",
-        "overlap",
-        "device",
-        "classes",
-        "stretch",
-        "gsd",
-        "min_area_px",
-        "fill",
-        "simplify",
-        "keep_masks",
-        "checkpoint",
-        "points_per_side",
-        "pred_iou_thresh",
-        "stability_score_thresh",
-        "box_nms_thresh",
-        "feature_mode",
-        "precision",
-        "seed",
-        "workers",
-        "overwrite",
-    )
+    #: Settings that these scenes have no use for.
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def advanced(self) -> list[str]:
+        """Names of the settings that a form hides at first: all others, also future ones."""
+        shown = ("bands", "aoi", *self.BASIC, *self.LEFT_OUT)
+        return [name for name in all_names() if name not in shown]
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
@@ -102,7 +88,7 @@ run.json (the record).</p>"""
         self.addParameter(extent)
         for name in self.BASIC:
             self.addParameter(make_parameter(name))
-        for name in self.ADVANCED:
+        for name in self.advanced:
             self.addParameter(make_parameter(name, advanced=True))
         folder = QgsProcessingParameterFolderDestination("OUTPUT", "Output folder")
         folder.setHelp("A run that was cancelled goes on when it gets the same folder again.")
@@ -173,7 +159,7 @@ run.json (the record).</p>"""
         return self.finish(result, parameters, context, feedback)
 
     def _settings(self) -> tuple[str, ...]:
-        return ("bands", *self.BASIC, *self.ADVANCED)
+        return ("bands", *self.BASIC, *self.advanced)
 
     def _write_area(self, parameters: Parameters, context: QgsProcessingContext) -> Path | None:
         """Write the area of interest to a file; None where the whole scene counts."""

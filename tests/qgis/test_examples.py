@@ -1,16 +1,16 @@
 """The examples for the modeler and for batches, run as they ship."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from qgis.core import (
     QgsProcessingException,
     QgsProcessingModelAlgorithm,
-    QgsProject,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtWidgets import QFileDialog, QMainWindow
 
 from .support import Feedback
 
@@ -42,30 +42,30 @@ def test_a_model_stops_with_the_engines_message(false_engine, provider, scene, t
     output = next(item.name() for item in model.destinationParameterDefinitions())
     feedback = Feedback()
     parameters = {"scene": scene, output: str(tmp_path / "classes.gpkg")}
-    # The exception names the step; the log has its message.
-    with pytest.raises(QgsProcessingException, match="Label scene"):
+    with pytest.raises(QgsProcessingException, match=r"Label scene|no valid pixels") as caught:
         run(model, parameters, feedback=feedback)
-    assert any("no valid pixels" in text for text in feedback.errors)
+    # Old versions name the step in the exception, and have its message in the log.
+    assert any("no valid pixels" in text for text in (str(caught.value), *feedback.errors))
 
 
-def test_the_batch_runs(engine, provider, tmp_path, monkeypatch):
-    from processing.gui.BatchAlgorithmDialog import BatchAlgorithmDialog
-
+def test_the_batch_runs(engine, tmp_path):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    monkeypatch.chdir(tmp_path)
-    source = str(EXAMPLES / "two_settings.batch.json")
-    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (source, ""))
-    window = QMainWindow()
-    dialog = BatchAlgorithmDialog(provider.algorithm("label_scene").create(), parent=window)
-    panel = dialog.mainWidget()
-    panel.load()
-    assert panel.batchRowCount() == 2
-    dialog.runAlgorithm()
-    counts = []
+    # In a process of its own: outside the GUI, the dialog for batches does not survive the end
+    # of the application.
+    result = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("batch_script.py")), str(EXAMPLES)],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout.splitlines()[-1]) == {
+        "rows": 2,
+        "layers": ["Labels", "Labels", "Segments", "Segments"],
+    }
+    found = []
     for name in ("coarse", "fine"):
         record = json.loads((tmp_path / "out" / name / "run.json").read_text(encoding="utf-8"))
-        counts.append((len(record["classes"]), record["settings"]["tiles"]["size"]))
-    assert counts == [(4, 1024), (12, 512)]
-    dialog.close()
-    dialog.deleteLater()
-    QgsProject.instance().clear()
+        found.append((len(record["classes"]), record["settings"]["tiles"]["size"]))
+    assert found == [(4, 1024), (12, 512)]

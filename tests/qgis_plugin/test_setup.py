@@ -33,6 +33,7 @@ def plan(tmp_path, wheels):
     return Plan(tmp_path / "engine", sys.executable, VERSION, wheels=wheels)
 
 
+@pytest.mark.slow
 def test_an_environment_is_made_labels_a_scene_and_is_removed(plan, wheels, example, tmp_path):
     poor, log = tmp_path / "poor", []
     poor.mkdir()
