@@ -22,6 +22,7 @@ import rasterio
 from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
@@ -131,7 +132,7 @@ class Raster:
             with _opened(self.path) as dataset:
                 pixels = dataset.read(different, window=part, out_dtype=self.dtype)
                 valid = self._read_valid(dataset, part)
-        except (RasterioError, OSError) as error:
+        except (RasterioError, CPLE_BaseError, OSError) as error:
             self._check_unchanged()
             raise ReadError(
                 f"{self.name}: cannot read {window.height} x {window.width} pixels from row"
@@ -195,7 +196,7 @@ def open_raster(path: str, chosen: tuple[int, ...] = ()) -> Raster:
     try:
         with _opened(path) as dataset:
             return _describe(dataset, path, name, chosen)
-    except (RasterioError, OSError) as error:
+    except (RasterioError, CPLE_BaseError, OSError) as error:
         raise SceneError(
             f"{name}: cannot be opened as a raster ({_reason(error)});"
             " give a GeoTIFF or another image that GDAL reads"
