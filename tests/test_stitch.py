@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from alps_geo.features import pool_features
-from alps_geo.grid import Grid
+from alps_geo.grid import Grid, Window
 from alps_geo.labels import Painting, paint_cores, paint_scene
 from alps_geo.masks import GateCounts, Masks
 from alps_geo.models.fake import JITTER_PX, FakeModel, draw_objects
@@ -50,15 +50,14 @@ class StitchedScene:
         read = self.records.__getitem__
         return paint_scene(path, grid, self.tiles, read, self.stitching, fill=fill)
 
-    def masks(self) -> Iterator[tuple[int, float, int]]:
-        """Give segment, stability and true object of every mask."""
+    def masks(self) -> Iterator[tuple[int, float, int, Tile]]:
+        """Give segment, stability, true object and tile of every mask."""
         for index, tile in enumerate(self.tiles):
             masks = self.records[index].masks
             segments = self.stitching.segment[self.stitching.masks_of(index)]
             truths = self.scene[tile.window.slices][tuple(masks.points.T)]
-            yield from zip(
-                segments.tolist(), masks.stability.tolist(), truths.tolist(), strict=True
-            )
+            for facts in zip(segments, masks.stability, truths, strict=True):
+                yield int(facts[0]), float(facts[1]), int(facts[2]), tile
 
 
 def label(scene: NDArray[np.int64], tile: Tile, model: FakeModel) -> TileRecord:
@@ -96,7 +95,7 @@ def check_that_no_two_objects_are_joined(scene: NDArray[np.int64], cut: TileSett
     # Two boundaries that move by 2 pixels can make thinner neighbours look like each other.
     thick = thicken(scene, 9)
     objects_of: dict[int, set[int]] = {}
-    for segment, _, truth in StitchedScene(thick, cut, FakeModel(jitter=True)).masks():
+    for segment, _, truth, _ in StitchedScene(thick, cut, FakeModel(jitter=True)).masks():
         objects_of.setdefault(segment, set()).add(truth)
     objects_of.pop(0, None)
     assert [objects for objects in objects_of.values() if len(objects) > 1] == []
@@ -106,17 +105,25 @@ def check_that_small_objects_come_once(scene: NDArray[np.int64], cut: TileSettin
     # Of smaller ones, two moved outlines may have less than half their pixels in common.
     thick = thicken(scene, 24)
     stitched = StitchedScene(thick, cut, FakeModel(jitter=True))
-    segments_of: dict[int, set[int]] = {}
-    for segment, stability, truth in stitched.masks():
-        if segment and stability == 1:
-            segments_of.setdefault(truth, set()).add(segment)
-    boxes = ndimage.find_objects(thick)
+    boxes = [
+        Window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
+        for rows, cols in ndimage.find_objects(thick)
+    ]
     # The moved outline has to fit as well.
-    room = cut.overlap - 2 * (JITTER_PX + 1)
-    for number, (rows, cols) in enumerate(boxes, start=1):
-        if max(rows.stop - rows.start, cols.stop - cols.start) <= room:
-            found = sum(truth == number for *_, truth in stitched.masks())
-            assert len(segments_of.get(number, ())) == (found > 0)
+    margin = int(JITTER_PX) + 1
+    room = cut.overlap - 2 * margin
+    segments_of: dict[int, set[int]] = {number: set() for number in range(1, len(boxes) + 1)}
+    found_whole = set()
+    for segment, stability, truth, tile in stitched.masks():
+        if segment and stability == 1:
+            segments_of[truth].add(segment)
+        around = boxes[truth - 1].grow(margin, *thick.shape)
+        # What all tiles missed that see it whole may be missing: the others see none of their own.
+        if tile.window.intersect(around) == around:
+            found_whole.add(truth)
+    for number, box in enumerate(boxes, start=1):
+        if max(box.height, box.width) <= room:
+            assert (number in found_whole) <= len(segments_of[number]) <= 1
 
 
 # Cases: 2,000 in every run, 10,000 more in a slow one.
