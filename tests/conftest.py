@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from alps_geo.progress import RecordedProgress
 
 # `--hypothesis-profile quick` says that something fails, without the minutes a small case takes.
+# `--hypothesis-profile many` tries five times as many cases: five minutes for tests/test_stitch.py.
+settings.register_profile("many", max_examples=500)
 settings.register_profile("quick", phases=[Phase.explicit, Phase.reuse, Phase.generate])
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -74,7 +73,13 @@ def pairs(first: NDArray[np.generic], second: NDArray[np.generic]) -> set[tuple[
     return set(zip(first.ravel().tolist(), second.ravel().tolist(), strict=True))
 
 
-def check_that_segments_are_the_objects(
+# Cases of the four together: 2,000 in every run, 10,000 with `--hypothesis-profile many`.
+EACH = settings(max_examples=5 * settings().max_examples, deadline=None)
+
+
+@EACH
+@given(scene=object_scenes(), cut=tilings(), split=st.booleans())
+def test_with_exact_masks_segments_are_the_true_objects_for_every_tiling(
     scene: NDArray[np.int64], cut: TileSettings, split: bool
 ) -> None:
     image = StitchedScene(scene, cut, FakeModel(split=split)).image()
@@ -83,7 +88,9 @@ def check_that_segments_are_the_objects(
     assert ((scene == 0) == (image == 0)).all()
 
 
-def check_that_two_tilings_give_the_same(
+@EACH
+@given(scene=object_scenes(), cuts=st.tuples(tilings(), tilings()))
+def test_segments_have_the_same_numbers_and_areas_for_every_tiling(
     scene: NDArray[np.int64], cuts: tuple[TileSettings, TileSettings]
 ) -> None:
     first, second = (StitchedScene(scene, cut, FakeModel()) for cut in cuts)
@@ -91,7 +98,11 @@ def check_that_two_tilings_give_the_same(
     assert (first.stitching.area == second.stitching.area).all()
 
 
-def check_that_no_two_objects_are_joined(scene: NDArray[np.int64], cut: TileSettings) -> None:
+@EACH
+@given(scene=object_scenes(), cut=tilings())
+def test_with_jittered_masks_two_objects_are_never_joined(
+    scene: NDArray[np.int64], cut: TileSettings
+) -> None:
     # Two boundaries that move by 2 pixels can make thinner neighbours look like each other.
     thick = thicken(scene, 9)
     objects_of: dict[int, set[int]] = {}
@@ -101,7 +112,11 @@ def check_that_no_two_objects_are_joined(scene: NDArray[np.int64], cut: TileSett
     assert [objects for objects in objects_of.values() if len(objects) > 1] == []
 
 
-def check_that_small_objects_come_once(scene: NDArray[np.int64], cut: TileSettings) -> None:
+@EACH
+@given(scene=object_scenes(), cut=tilings())
+def test_with_jittered_masks_objects_that_fit_the_overlap_come_out_once(
+    scene: NDArray[np.int64], cut: TileSettings
+) -> None:
     # Of smaller ones, two moved outlines may have less than half their pixels in common.
     thick = thicken(scene, 24)
     stitched = StitchedScene(thick, cut, FakeModel(jitter=True))
@@ -124,76 +139,6 @@ def check_that_small_objects_come_once(scene: NDArray[np.int64], cut: TileSettin
     for number, box in enumerate(boxes, start=1):
         if max(box.height, box.width) <= room:
             assert (number in found_whole) <= len(segments_of[number]) <= 1
-
-
-# Cases: 2,000 in every run, 10,000 more in a slow one.
-EACH, MANY = (settings(max_examples=count, deadline=None) for count in (500, 2500))
-
-
-@EACH
-@given(scene=object_scenes(), cut=tilings(), split=st.booleans())
-def test_with_exact_masks_segments_are_the_true_objects_for_every_tiling(
-    scene: NDArray[np.int64], cut: TileSettings, split: bool
-) -> None:
-    check_that_segments_are_the_objects(scene, cut, split)
-
-
-@EACH
-@given(scene=object_scenes(), cuts=st.tuples(tilings(), tilings()))
-def test_segments_have_the_same_numbers_and_areas_for_every_tiling(
-    scene: NDArray[np.int64], cuts: tuple[TileSettings, TileSettings]
-) -> None:
-    check_that_two_tilings_give_the_same(scene, cuts)
-
-
-@EACH
-@given(scene=object_scenes(), cut=tilings())
-def test_with_jittered_masks_two_objects_are_never_joined(
-    scene: NDArray[np.int64], cut: TileSettings
-) -> None:
-    check_that_no_two_objects_are_joined(scene, cut)
-
-
-@EACH
-@given(scene=object_scenes(), cut=tilings())
-def test_with_jittered_masks_objects_that_fit_the_overlap_come_out_once(
-    scene: NDArray[np.int64], cut: TileSettings
-) -> None:
-    check_that_small_objects_come_once(scene, cut)
-
-
-@pytest.mark.slow
-@MANY
-@given(scene=object_scenes(), cut=tilings(), split=st.booleans())
-def test_many_scenes_with_exact_masks(
-    scene: NDArray[np.int64], cut: TileSettings, split: bool
-) -> None:
-    check_that_segments_are_the_objects(scene, cut, split)
-
-
-@pytest.mark.slow
-@MANY
-@given(scene=object_scenes(), cuts=st.tuples(tilings(), tilings()))
-def test_many_scenes_cut_twice(
-    scene: NDArray[np.int64], cuts: tuple[TileSettings, TileSettings]
-) -> None:
-    check_that_two_tilings_give_the_same(scene, cuts)
-
-
-@pytest.mark.slow
-@MANY
-@given(scene=object_scenes(), cut=tilings())
-def test_many_scenes_with_jittered_masks(scene: NDArray[np.int64], cut: TileSettings) -> None:
-    check_that_no_two_objects_are_joined(scene, cut)
-
-
-@pytest.mark.slow
-@MANY
-@given(scene=object_scenes(), cut=tilings())
-def test_many_small_objects_with_jittered_masks(
-    scene: NDArray[np.int64], cut: TileSettings
-) -> None:
-    check_that_small_objects_come_once(scene, cut)
 
 
 def test_a_ring_around_the_core_of_the_tile_that_owns_it_comes_out_once() -> None:
