@@ -283,6 +283,13 @@ def test_a_local_cluster_gives_the_same_as_one_process(
     assert threading.active_count() < 50
 
 
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:  # it ended in the meantime
+        return False
+
+
 def test_a_killed_worker_process_changes_nothing(
     alone: tuple[Path, Outputs], tmp_path: Path
 ) -> None:
@@ -290,14 +297,11 @@ def test_a_killed_worker_process_changes_nothing(
 
     class Killer(NoProgress):
         def step(self, done: int, total: int) -> None:
-            workers = [
-                child
-                for child in psutil.Process().children(recursive=True)
-                if "spawn_main" in " ".join(child.cmdline())
-            ]
-            if done == 3 and not killed and workers:
-                workers[0].kill()
-                killed.append(workers[0].pid)
+            if done == 3 and not killed:
+                workers = [child for child in psutil.Process().children(True) if is_worker(child)]
+                for worker in workers[:1]:
+                    worker.kill()
+                    killed.append(worker.pid)
 
     scene, outputs = alone
     other = label(scene, tmp_path / "out", **SMALL, workers=2, progress=Killer())
