@@ -17,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 import rasterio
 
 from alps_geo.errors import AlpsGeoError, ReadError, SceneError
@@ -122,6 +123,7 @@ def run_batches(count: int) -> tuple[Counter[tuple[str, str]], list[str]]:
     return outcomes, wrong
 
 
+@pytest.mark.slow
 def test_damaged_files_are_labelled_or_refused(shared_data: Path) -> None:
     outcomes, wrong = run_batches(50)
     assert wrong == []

@@ -73,6 +73,7 @@ def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_with_room_the_run_goes_on(
     scene: Path, small_disk: Path, tmp_path: Path
 ) -> None:
