@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ elif torch.backends.mps.is_available():
     facts["device"] = "Apple GPU"
 print(json.dumps(facts))
 """
+#: Takes how many steps are done, how many there are, and what is being done.
+Step = Callable[[int, int, str], None]
 
 
 class SetupError(Exception):
@@ -110,7 +112,12 @@ class Plan:
         return variables
 
 
-def create(plan: Plan, log: Log, is_cancelled: IsCancelled = lambda: False) -> Path:
+def create(
+    plan: Plan,
+    log: Log,
+    is_cancelled: IsCancelled = lambda: False,
+    tell_step: Step = lambda done, total, title: None,
+) -> Path:
     """Make an environment with the engine in it.
 
     What is left of an earlier attempt is removed first; what is left of this one stays for the
@@ -122,6 +129,8 @@ def create(plan: Plan, log: Log, is_cancelled: IsCancelled = lambda: False) -> P
     log : callable
         Takes a line.
     is_cancelled : callable
+    tell_step : callable
+        Hears of every step before it is done.
 
     Returns
     -------
@@ -136,9 +145,12 @@ def create(plan: Plan, log: Log, is_cancelled: IsCancelled = lambda: False) -> P
     remove(plan.folder)
     plan.folder.mkdir(parents=True)
     _write_note(plan, complete=False)
-    for title, command in plan.steps():
+    steps = list(plan.steps())
+    for done, (title, command) in enumerate(steps):
+        tell_step(done, len(steps) + 1, title)
         log(f"== {title}")
         _run_step(title, command, plan, log, is_cancelled)
+    tell_step(len(steps), len(steps) + 1, "Checking the engine")
     report = check(str(interpreter_of(plan.folder)), is_cancelled)
     log(report.text())
     _write_note(plan, complete=True)

@@ -45,7 +45,13 @@ def test_an_environment_is_made_labels_a_scene_and_is_removed(plan, wheels, exam
     assert not environments.is_complete(plan.folder)
 
     # Trying again is creating again.
-    interpreter = environments.create(plan, log.append)
+    told = []
+    interpreter = environments.create(plan, log.append, tell_step=lambda *step: told.append(step))
+    assert told == [
+        (0, 3, "Making the environment"),
+        (1, 3, "Installing alps-geo"),
+        (2, 3, "Checking the engine"),
+    ]
     assert environments.is_complete(plan.folder)
     assert plan.folder in interpreter.parents
     assert any(line.startswith("Successfully installed") for line in log)
