@@ -45,6 +45,8 @@ class LabelScene(RunAlgorithm):
     HELP = """<p>Cuts a georeferenced image into segments and groups like segments into classes,
 without training data. The results open coloured by class. Classes have numbers, not meanings:
 look at them, then use <i>Name classes</i>.</p>
+<p><b>Mask model</b>: <i>Download model</i> brings SAM models; auto takes the best that is there,
+else the built-in one, which needs nothing.</p>
 <p>A run that was cancelled goes on where it stopped when it is started again with the same
 settings and the same output folder.</p>
 <p><b>Output folder</b>: labels.tif (a class per pixel), labels.gpkg (segments, and a layer per
