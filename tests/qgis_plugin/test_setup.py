@@ -106,6 +106,25 @@ def test_making_one_can_be_stopped_and_what_is_left_removed(plan):
     assert environments.remove(plan.folder)
 
 
+def test_a_removal_that_stops_half_way_can_be_done_again(plan, monkeypatch):
+    library = plan.folder / "lib" / "python"
+    library.mkdir(parents=True)
+    (plan.folder / "lib64").symlink_to("lib")
+    environments._write_note(plan.folder, VERSION, complete=True)
+
+    def fail(path):
+        raise PermissionError(13, "in use", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(environments.shutil, "rmtree", fail)
+        with pytest.raises(SetupError, match=r"cannot be removed: .*in use.*try again"):
+            environments.remove(plan.folder)
+    assert environments.is_ours(plan.folder)
+    assert not environments.is_complete(plan.folder)
+    assert environments.remove(plan.folder)
+    assert not plan.folder.exists()
+
+
 def test_a_python_that_is_none_is_refused(plan, tmp_path):
     with pytest.raises(SetupError, match="is no Python that can be started"):
         environments.create(Plan(plan.folder, str(tmp_path / "none"), VERSION), print)
