@@ -41,6 +41,17 @@ class _Linear:
         return functional.linear(values, self.weight, self.bias)
 
 
+def _attention_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """Return the number type of fused attention.
+
+    A CPU without AMX multiplies bfloat16 fast in linear layers, but not in PyTorch's attention,
+    which then takes twice as long as in float32.
+    """
+    if device.type == "cpu" and not torch.cpu._is_amx_tile_supported():
+        return torch.float32
+    return dtype
+
+
 class _BlockRunner:
     """One transformer block of the encoder."""
 
@@ -49,6 +60,8 @@ class _BlockRunner:
         self._window = block.window_size or side
         self._heads = block.attn.num_heads
         self._dtype = dtype
+        fused = _attention_dtype(block.attn.qkv.weight.device, dtype)
+        self._attention_dtype = fused
         self._qkv = _Linear.of(block.attn.qkv, dtype)
         self._proj = _Linear.of(block.attn.proj, dtype)
         self._widen = _Linear.of(block.mlp.lin1, dtype)
@@ -56,8 +69,8 @@ class _BlockRunner:
         size = self._window
         self._scale = float(block.attn.scale)
         # Transposed: a row of q times this gives its bias for every row (column) of keys.
-        self._rel_rows = get_rel_pos(size, size, block.attn.rel_pos_h).to(dtype).transpose(1, 2)
-        self._rel_cols = get_rel_pos(size, size, block.attn.rel_pos_w).to(dtype).transpose(1, 2)
+        self._rel_rows = get_rel_pos(size, size, block.attn.rel_pos_h).to(fused).transpose(1, 2)
+        self._rel_cols = get_rel_pos(size, size, block.attn.rel_pos_w).to(fused).transpose(1, 2)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         block = self._block
@@ -78,7 +91,8 @@ class _BlockRunner:
         padded[:, height:] = bias
         padded[:, :height, width:] = bias
         windows = padded.view(batch, rows, size, cols, size, 3, self._heads, -1)
-        windows = windows.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(1, 3).contiguous()
+        windows = windows.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(1, 3)
+        windows = windows.to(self._attention_dtype, memory_format=torch.contiguous_format)
         query, key, value = windows.flatten(3, 4)
         by_row, by_col = self._relative(windows[0])
         mask = (by_row[..., :, None] + by_col[..., None, :]).flatten(2, 3).flatten(3, 4)
@@ -87,7 +101,7 @@ class _BlockRunner:
         )
         mixed = mixed.view(batch, rows, cols, self._heads, size, size, -1)
         mixed = mixed.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, rows * size, cols * size, -1)
-        return mixed[:, :height, :width]
+        return mixed[:, :height, :width].to(self._dtype)
 
     def _relative(self, query: Tensor) -> tuple[Tensor, Tensor]:
         """Return each query's bias per row and per column of keys.
@@ -103,14 +117,15 @@ class _BlockRunner:
     def _attend_globally(self, values: Tensor) -> Tensor:
         batch, height, width, _ = values.shape
         qkv = self._qkv(values).view(batch, height, width, 3, self._heads, -1)
-        qkv = qkv.permute(3, 0, 4, 1, 2, 5).contiguous()
+        qkv = qkv.permute(3, 0, 4, 1, 2, 5)
+        qkv = qkv.to(self._attention_dtype, memory_format=torch.contiguous_format)
         query, key, value = qkv.flatten(3, 4)
         by_row, by_col = (part.flatten(2, 3) for part in self._relative(qkv[0]))
-        if values.device.type == "cpu" and self._dtype == torch.float32:
+        if values.device.type == "cpu" and self._attention_dtype == torch.float32:
             mixed = self._with_mask(query, key, value, by_row, by_col)
         else:
             mixed = self._with_codes(query, key, value, by_row, by_col)
-        return mixed.transpose(1, 2).reshape(batch, height, width, -1)
+        return mixed.transpose(1, 2).reshape(batch, height, width, -1).to(self._dtype)
 
     def _with_mask(
         self, query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_col: Tensor
@@ -131,7 +146,7 @@ class _BlockRunner:
         self, query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_col: Tensor
     ) -> Tensor:
         height, width = by_row.shape[-1], by_col.shape[-1]
-        ones = torch.eye(height, width, dtype=self._dtype, device=query.device)
+        ones = torch.eye(height, width, dtype=query.dtype, device=query.device)
         if height != width:
             raise ValueError(f"SAM's token grid is square, not {height} x {width}")
         codes = torch.cat([ones.repeat_interleave(width, 0), ones.repeat(height, 1)], dim=1)
