@@ -245,13 +245,15 @@ def gather_window(
     parts, segments = [Runs.concatenate([])], [np.zeros(0, np.int64)]
     for index in near:
         tile, chosen = tiles[index], stitching.masks_of(index)
-        segment, full = stitching.segment[chosen], stitching.full[chosen]
         runs = read(index).masks.runs.shift(tile.window.row, tile.window.col)
-        for kept, where in ((full, seen), (~full, seen.intersect(tile.core))):
-            used = kept & (segment > 0)
-            if where is not None and used.any():
-                parts.append(runs.take(used).clip(where))
-                segments.append(segment[used])
+        reach = stitching.reach_of(index, tile)
+        # Most masks of a neighbour lie elsewhere: to see that, their boxes are enough.
+        box = runs.boxes
+        first = np.maximum(np.maximum(box[:, :2], reach[:, :2]), [seen.row, seen.col])
+        last = np.minimum(np.minimum(box[:, 2:], reach[:, 2:]), [seen.row_stop, seen.col_stop])
+        used = (stitching.segment[chosen] > 0) & (first < last).all(axis=1)
+        parts.append(runs.take(used).clip_each(np.concatenate([first, last], axis=1)[used]))
+        segments.append(stitching.segment[chosen][used])
     return np.concatenate(segments), Runs.concatenate(parts)
 
 

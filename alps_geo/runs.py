@@ -152,6 +152,22 @@ class Runs:
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         return Runs(offsets, np.stack([row, start, stop], axis=1)[kept])
 
+    def clip_each(self, limits: NDArray[np.integer]) -> Runs:
+        """Return each set's pixels inside a rectangle of its own; sets without any stay as empty.
+
+        Parameters
+        ----------
+        limits : ndarray of int, shape (n_sets, 4)
+            Row, col, row_stop, col_stop.
+        """
+        row, start, stop = self.values.T
+        first, left, last, right = limits[self.owners].T.astype(np.int32)
+        start, stop = np.maximum(start, left), np.minimum(stop, right)
+        kept = (row >= first) & (row < last) & (start < stop)
+        sizes = np.bincount(self.owners[kept], minlength=len(self))
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        return Runs(offsets, np.stack([row, start, stop], axis=1)[kept])
+
     def restrict(self, valid: NDArray[np.bool_]) -> Runs:
         """Return the sets' pixels that are valid; sets without any stay as empty ones.
 
