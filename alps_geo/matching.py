@@ -8,7 +8,6 @@ third touches both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,9 +34,13 @@ class TileView:
     Attributes
     ----------
     tile : Tile
+    numbers : ndarray of int64, shape (n_masks,)
+        Which of the tile's masks they are.
     runs : Runs
+        All their pixels, or those in a window.
     boxes : ndarray of int32, shape (n_masks, 4)
         Row, col, row_stop, col_stop.
+        These, and all that follows, of whole masks.
     areas : ndarray of int64, shape (n_masks,)
     ends : ndarray of bool, shape (n_masks, 4)
         Whether the mask stays clear of the window's upper, left, lower and right border; always so
@@ -47,6 +50,7 @@ class TileView:
     """
 
     tile: Tile
+    numbers: NDArray[np.int64]
     runs: Runs
     boxes: NDArray[np.int32]
     areas: NDArray[np.int64]
@@ -63,6 +67,21 @@ class TileView:
         """True where this very tile is the mask's owner, shape (n_masks,)."""
         owned: NDArray[np.bool_] = (self.owner == [self.tile.row, self.tile.col]).all(axis=1)
         return owned
+
+    def cut(self, window: Window) -> TileView:
+        """Return the masks that may have pixels in a window, with these pixels only."""
+        row, col, row_stop, col_stop = self.boxes.T
+        meets = (row < window.row_stop) & (row_stop > window.row)
+        chosen = np.flatnonzero(meets & (col < window.col_stop) & (col_stop > window.col))
+        return TileView(
+            self.tile,
+            self.numbers[chosen],
+            self.runs.take(chosen).clip(window),
+            self.boxes[chosen],
+            self.areas[chosen],
+            self.ends[chosen],
+            self.owner[chosen],
+        )
 
 
 def view_tile(tile: Tile, masks: Masks, scene: Window, first_core: Window) -> TileView:
@@ -89,7 +108,7 @@ def view_tile(tile: Tile, masks: Masks, scene: Window, first_core: Window) -> Ti
     ends[:, 3] = (box[:, 3] < seen.col_stop) | (seen.col_stop == scene.width)
     # Every core but the last of a row or column is as large as the first.
     owner = (box[:, :2] + box[:, 2:]) // 2 // [first_core.height, first_core.width]
-    return TileView(tile, runs, box, runs.areas, ends, owner.astype(np.int64))
+    return TileView(tile, np.arange(len(runs)), runs, box, runs.areas, ends, owner.astype(np.int64))
 
 
 def reach_of_masks(tile: Tile, ends: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -131,45 +150,28 @@ class Match:
     missed: tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def match_tiles(first: int, second: int, view: Callable[[int], TileView]) -> Match:
+def match_tiles(tiles: tuple[int, int], first: TileView, second: TileView) -> Match:
     """Compare what two tiles see of the strip that they share.
 
     Parameters
     ----------
-    first, second : int
-        Numbers of the tiles.
-    view : callable
-        Number of a tile -> TileView.
+    tiles : (int, int)
+        Their numbers.
+    first, second : TileView
+        What they see, at least in that strip.
 
     Returns
     -------
     Match
     """
-    a, b = view(first), view(second)
-    shared = a.tile.window.intersect(b.tile.window)
+    shared = first.tile.window.intersect(second.tile.window)
     if shared is None:
         nothing = np.zeros(0, np.int64)
-        return Match((first, second), np.zeros((2, 0), np.int64), (nothing, nothing))
-    (a, in_first), (b, in_second) = (_near(seen, shared) for seen in (a, b))
+        return Match(tiles, np.zeros((2, 0), np.int64), (nothing, nothing))
+    a, b = first.cut(shared), second.cut(shared)
     one, two = _pair(_Parts.find(a, b, shared), _Parts.find(b, a, shared))
-    missed = in_first[_missed(a, b, shared)], in_second[_missed(b, a, shared)]
-    return Match((first, second), np.stack([in_first[one], in_second[two]]), missed)
-
-
-def _near(view: TileView, window: Window) -> tuple[TileView, NDArray[np.int64]]:
-    """Return what a tile sees of a window, and the numbers of those masks."""
-    row, col, row_stop, col_stop = view.boxes.T
-    meets = (row < window.row_stop) & (row_stop > window.row)
-    chosen = np.flatnonzero(meets & (col < window.col_stop) & (col_stop > window.col))
-    near = TileView(
-        view.tile,
-        view.runs.take(chosen),
-        view.boxes[chosen],
-        view.areas[chosen],
-        view.ends[chosen],
-        view.owner[chosen],
-    )
-    return near, chosen
+    missed = a.numbers[_missed(a, b, shared)], b.numbers[_missed(b, a, shared)]
+    return Match(tiles, np.stack([a.numbers[one], b.numbers[two]]), missed)
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ class _Parts:
     @classmethod
     def find(cls, view: TileView, other: TileView, shared: Window) -> _Parts:
         """Find the parts of the masks of `view` in what both tiles see."""
-        parts, mask = view.runs.clip(shared).connected_parts()
+        parts, mask = view.runs.connected_parts()
         here, there = (parts.clip(tile.core).areas > 0 for tile in (view.tile, other.tile))
         matrix = parts.shift(-shared.row, -shared.col).matrix(shared.height, shared.width)
         whole, mask_area = view.whole[mask], view.areas[mask]
@@ -235,9 +237,22 @@ def _missed(view: TileView, owner: TileView, shared: Window) -> NDArray[np.int64
     """Return whole masks of `view` that lie with `owner`, where its own masks cover little."""
     theirs = (view.owner == [owner.tile.row, owner.tile.col]).all(axis=1) & view.whole
     candidates = np.flatnonzero(theirs)
-    covered = np.zeros((shared.height, shared.width), np.float32)
-    covered[owner.runs.clip(shared).shift(-shared.row, -shared.col).pixels()] = 1
-    chosen = view.runs.take(candidates).clip(shared).shift(-shared.row, -shared.col)
-    cover = chosen.matrix(shared.height, shared.width) @ covered.ravel()
+    if not len(candidates):
+        return candidates
+    cover = _cover(view.runs.take(candidates), owner.runs, shared)
     missed: NDArray[np.int64] = candidates[cover < MIN_COVER * view.areas[candidates]]
     return missed
+
+
+def _cover(runs: Runs, others: Runs, window: Window) -> NDArray[np.int64]:
+    """Return how many pixels of each set lie in any of the other sets, all inside a window."""
+    # Runs open and close along the rows; a column more, because the last may close there.
+    covered = np.zeros((window.height, window.width + 1), np.int64)
+    row, start, stop = others.shift(-window.row, -window.col).values.T
+    np.add.at(covered, (row, start), 1)
+    np.add.at(covered, (row, stop), -1)
+    counts = np.zeros((window.height, window.width + 1), np.int64)
+    np.cumsum(covered.cumsum(axis=1)[:, :-1] > 0, axis=1, out=counts[:, 1:])
+    row, start, stop = runs.shift(-window.row, -window.col).values.T
+    sums = np.concatenate([[0], np.cumsum(counts[row, stop] - counts[row, start])])
+    return np.asarray(np.diff(sums[runs.offsets]))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +40,7 @@ class Stitching:
         Segment of each mask; 0 where the mask is of no use.
     ends : ndarray of bool, shape (n_masks, 4)
         Sides (upper, left, lower, right) on which the mask counts past its tile's core.
-    weight : ndarray of int64, shape (n_masks,)
+    weight : ndarray of int32, shape (n_masks,)
         Pixels with which the mask counts in its segment's features and scores.
     area : ndarray of int64, shape (n_segments + 1,)
         Pixels of each segment before others are painted on top.
@@ -57,7 +56,7 @@ class Stitching:
     offsets: NDArray[np.int64]
     segment: NDArray[np.int64]
     ends: NDArray[np.bool_]
-    weight: NDArray[np.int64]
+    weight: NDArray[np.int32]
     area: NDArray[np.int64]
     predicted_iou: NDArray[np.float32]
     stability: NDArray[np.float32]
@@ -101,7 +100,7 @@ def stitch(tiles: Sequence[Tile], read: ReadMasks, progress: Progress | None = N
     tiles : sequence of Tile
         All tiles of the scene, row by row; in which order they were computed plays no part.
     read : callable
-        Number of a tile -> Masks, in the tile window's coordinates. Called once per tile.
+        Number of a tile -> Masks, in the tile window's coordinates. Called once per tile, in order.
     progress : Progress, optional
 
     Returns
@@ -112,29 +111,38 @@ def stitch(tiles: Sequence[Tile], read: ReadMasks, progress: Progress | None = N
     scene = _bounds(tiles)
     places = {(tile.row, tile.col): index for index, tile in enumerate(tiles)}
     columns = 1 + max((tile.col for tile in tiles), default=0)
-    facts: dict[int, _Facts] = {}
+    facts: list[_Facts] = []
     matches: list[Match] = []
-
-    @lru_cache(maxsize=columns + 3)
-    def view(index: int) -> TileView:
-        """Read a tile's masks; those of a row of tiles are kept."""
-        masks = read(index)
-        seen = view_tile(tiles[index], masks, scene, tiles[0].core)
-        facts[index] = _facts(seen, masks)
-        return seen
-
+    # Of the tile before all masks, of those since the one above what the row below sees of them.
+    seen: dict[int, TileView] = {}
     for index, tile in enumerate(tiles):
-        view(index)
-        for down, right in ((0, 1), (1, -1), (1, 0), (1, 1)):
+        masks = read(index)
+        view = view_tile(tile, masks, scene, tiles[0].core)
+        facts.append(_facts(view, masks))
+        for down, right in ((-1, -1), (-1, 0), (-1, 1), (0, -1)):
             neighbour = places.get((tile.row + down, tile.col + right))
             if neighbour is not None:
-                matches.append(match_tiles(index, neighbour, view))
+                matches.append(match_tiles((neighbour, index), seen[neighbour], view))
+        if index:
+            seen[index - 1] = _lower_strip(seen[index - 1], tiles, places)
+        seen[index] = view
+        seen.pop(index - columns - 1, None)
         progress.step(index + 1, len(tiles))
-    sizes = [len(facts[index].area) for index in range(len(tiles))]
-    table = _Facts.concatenate([facts.pop(index) for index in range(len(tiles))])
-    view.cache_clear()
+    del seen
+    sizes = [len(part.area) for part in facts]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    return _group(offsets, table, matches)
+    return _group(offsets, _Facts.concatenate(facts), matches)
+
+
+def _lower_strip(
+    view: TileView, tiles: Sequence[Tile], places: dict[tuple[int, int], int]
+) -> TileView:
+    """Return what the tiles of the row below see of a tile's masks."""
+    tile = view.tile
+    below = places.get((tile.row + 1, tile.col))
+    first = tile.window.row_stop if below is None else tiles[below].window.row
+    height = tile.window.row_stop - first
+    return view.cut(Window(first, tile.window.col, height, tile.window.width))
 
 
 def _bounds(tiles: Sequence[Tile]) -> Window:
@@ -147,8 +155,8 @@ def _bounds(tiles: Sequence[Tile]) -> Window:
 class _Facts:
     """What is kept of every mask when its pixels are let go, a row per mask."""
 
-    area: NDArray[np.int64]  # within reach
-    core_area: NDArray[np.int64]
+    area: NDArray[np.int32]  # within reach
+    core_area: NDArray[np.int32]
     first: NDArray[np.int64]  # within reach
     predicted_iou: NDArray[np.float32]
     stability: NDArray[np.float32]
@@ -167,8 +175,8 @@ def _facts(view: TileView, masks: Masks) -> _Facts:
     inside = view.runs.clip(view.tile.core).areas
     reached = view.runs.clip_each(reach_of_masks(view.tile, view.ends))
     return _Facts(
-        reached.areas,
-        inside,
+        reached.areas.astype(np.int32),
+        inside.astype(np.int32),
         _first_pixels(reached),
         masks.predicted_iou,
         masks.stability,
@@ -256,5 +264,6 @@ def _representatives(group: NDArray[np.int64], facts: _Facts) -> NDArray[np.bool
 
 def _distinct(group: NDArray[np.int64], value: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Count the distinct values of each group."""
-    pairs = np.unique(np.stack([group, value]), axis=1)
-    return np.bincount(pairs[0], minlength=count)
+    values = int(value.max(initial=0)) + 1
+    pairs = np.unique(group * values + value)
+    return np.bincount(pairs // values, minlength=count)
