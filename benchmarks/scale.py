@@ -6,13 +6,15 @@ is the largest sample while it ran. All work is in that process: `--workers 1`. 
 the processor, which other jobs on the machine change less than the clock's.
 
 With `--repeat` the scene repeats itself every three tiles, and the mask model is asked once per
-distinct tile: all that is outside of the mask model at full size, in minutes instead of hours.
+distinct tile: all that is outside of the mask model at full size, in minutes instead of hours. The
+time it would have taken for the other tiles is added in proportion to their pixels.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -82,11 +84,13 @@ class WatchedModel:
         self.model, self.folder = model, folder
         self.name, self.checksum = model.name, model.checksum
         self.seconds = 0.0
+        self.asked = self.shown = 0
 
     def segment(
         self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]
     ) -> tuple[Masks, Embedding]:
         """Return what the other model finds, or found in the same pixels."""
+        self.shown += valid.size
         if self.folder is None:
             return self._ask(pixels, valid)
         path = self.folder / f"{zlib.crc32(pixels.tobytes()):08x}_{pixels.shape[0]}.npz"
@@ -105,6 +109,7 @@ class WatchedModel:
         began = time.process_time()
         found = self.model.segment(pixels, valid)
         self.seconds += time.process_time() - began
+        self.asked += valid.size
         return found
 
 
@@ -131,7 +136,8 @@ def run_here(scene: Path, out: Path, model: str, *, repeat: bool) -> None:
     with tempfile.TemporaryDirectory() as found:
         watched = WatchedModel(inner, Path(found) if repeat else None)
         label_scenes([str(scene)], out, settings, Lines(), watched)
-    (out / "model_seconds").write_text(str(watched.seconds))
+    facts = {name: getattr(watched, name) for name in ("seconds", "asked", "shown")}
+    (out / "model.json").write_text(json.dumps(facts))
 
 
 def measure(command: list[str]) -> Stages:
@@ -159,17 +165,20 @@ def measure(command: list[str]) -> Stages:
     return stages
 
 
-def show(side: int, stages: Stages, model_seconds: float) -> None:
-    """Print a table of one run."""
-    total = sum(item["seconds"] for item in stages.values())
+def show(side: int, stages: Stages, model: dict[str, float]) -> tuple[float, float]:
+    """Print a table of one run; return peak MB, and seconds per megapixel."""
     peak = max(item["peak_mb"] for item in stages.values())
-    rate = total / side**2 * 1e6
-    print(f"\n{side} x {side}: {total:.0f} s, {rate:.3f} s/Mpx, peak {peak:.0f} MB")
-    outside = total - model_seconds
-    rate = outside / side**2 * 1e6
-    print(f"outside of the mask model: {outside / total:.0%}, {rate:.3f} s/Mpx")
+    outside = sum(item["seconds"] for item in stages.values()) - model["seconds"]
+    inside = model["seconds"] * model["shown"] / model["asked"]
+    total, megapixels = outside + inside, side**2 / 1e6
+    print(f"\n{side} x {side}: {total:.0f} s, {total / megapixels:.3f} s/Mpx, peak {peak:.0f} MB")
+    if model["asked"] < model["shown"]:
+        print(f"mask model: {model['seconds']:.0f} s for {model['asked'] / model['shown']:.1%}")
+    rate = outside / megapixels
+    print(f"outside of the mask model: {outside / total:.1%}, {rate:.3f} s/Mpx")
     for name, item in stages.items():
         print(f"  {name:10} {item['seconds']:8.1f} s {item['peak_mb']:8.0f} MB")
+    return peak, total / megapixels
 
 
 def main() -> None:
@@ -194,9 +203,9 @@ def main() -> None:
             if not scene.exists():
                 make_scene(options.sources, side, scene, repeat=options.repeat)
             stages = measure([sys.executable, *sys.argv, "--here", str(scene), str(out)])
-            show(side, stages, float((out / "model_seconds").read_text()))
-            peaks.append(max(item["peak_mb"] for item in stages.values()))
-            speeds.append(sum(item["seconds"] for item in stages.values()) / side**2)
+            peak, speed = show(side, stages, json.loads((out / "model.json").read_text()))
+            peaks.append(peak)
+            speeds.append(speed)
     print(f"\npeak, largest / smallest: {peaks[-1] / peaks[0]:.2f} (goal 1.25)")
     print(f"time per pixel, largest / smallest: {speeds[-1] / speeds[0]:.2f} (goal 0.85 to 1.15)")
 
