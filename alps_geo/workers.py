@@ -5,18 +5,23 @@ from __future__ import annotations
 import dataclasses
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import OutputError, ReadError, SceneError, WorkerError
 from .executors import choose_pool, run_in_pool
 from .features import Features, pool_features
-from .masks import MaskModel, Masks, gate
+from .masks import Embedding, MaskModel, Masks, gate
 from .models import load_model
+from .models.stream import batch_size, read_ahead, segment_all
 from .progress import NoProgress
 from .runs import Runs
 from .scene import Scene
@@ -60,30 +65,44 @@ def _process_model(model: ModelSettings, masks: MaskSettings) -> MaskModel:
     return load_model(model, masks, NoProgress())
 
 
-def run_job(job: Job, model: MaskModel | None = None) -> str:
-    """Label one tile and write its record.
+def run_job(job: Job) -> str:
+    """Label one tile with this process's mask model, and write its record.
 
     Parameters
     ----------
     job : Job
-    model : MaskModel, optional
-        Loaded from the job's settings, once per process, where it is left out.
 
     Returns
     -------
     str
         The tile's name.
     """
-    model = model or _process_model(job.model, job.masks)
-    try:
-        record = label_tile(job.scene, job.tile, model, job.masks)
-    except ReadError as error:
-        if not job.skip_unreadable:
-            raise ReadError(f"tile {job.tile.name}: {error}") from error
-        shape = job.tile.window.height, job.tile.window.width
-        record = dataclasses.replace(_empty_record(shape, 0.0), unreadable=str(error))
-    write_tile(job.path, record)
-    return job.tile.name
+    pixels = _read_job(job)
+    (found,) = _find(_process_model(job.model, job.masks), [pixels])
+    return _finish(job, pixels, found)
+
+
+def run_jobs_here(jobs: Sequence[Job], model: MaskModel, done: Callable[[str], None]) -> None:
+    """Label tiles in this process: while one is segmented, others are read and written.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    model : MaskModel
+    done : callable
+        Is called with each finished tile's name; may raise `Cancelled`.
+    """
+    groups = read_ahead(map(_read_job, jobs), batch_size(model))
+    waiting = iter(jobs)
+    with closing(groups), ThreadPoolExecutor(1) as thread:
+        finishing: deque[Future[str]] = deque()
+        for group in groups:
+            for pixels, found in zip(group, _find(model, group), strict=True):
+                finishing.append(thread.submit(_finish, next(waiting), pixels, found))
+                if len(finishing) > 1:
+                    done(finishing.popleft().result())
+        for future in finishing:
+            done(future.result())
 
 
 def run_job_elsewhere(job: Job) -> str:
@@ -126,32 +145,87 @@ def label_tile(scene: Scene, tile: Tile, model: MaskModel, settings: MaskSetting
     ReadError
         If the tile's pixels cannot be read.
     """
+    pixels = _read(scene, tile)
+    (found,) = _find(model, [pixels])
+    return _describe(pixels, found, settings)
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """What was read of a tile."""
+
+    rgb: NDArray[np.uint8]
+    valid: NDArray[np.bool_]
+    seconds: float
+    unreadable: str = ""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a mask model says of a tile."""
+
+    masks: Masks
+    embedding: Embedding
+    seconds: float
+
+
+def _read(scene: Scene, tile: Tile) -> _Pixels:
     began = time.perf_counter()
-    pixels, valid = scene.read(tile.window)
-    read = time.perf_counter()
-    if not valid.any():
-        return _empty_record(valid.shape, read - began)
-    found, embedding = model.segment(pixels, valid)
-    masks, too_large, counts = gate(found, valid, settings)
-    segmented = time.perf_counter()
-    features = pool_features(masks.runs, embedding, valid.shape)
+    rgb, valid = scene.read(tile.window)
+    return _Pixels(rgb, valid, time.perf_counter() - began)
+
+
+def _read_job(job: Job) -> _Pixels:
+    try:
+        return _read(job.scene, job.tile)
+    except ReadError as error:
+        if not job.skip_unreadable:
+            raise ReadError(f"tile {job.tile.name}: {error}") from error
+        shape = job.tile.window.height, job.tile.window.width
+        return _Pixels(np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool), 0.0, str(error))
+
+
+def _find(model: MaskModel, group: Sequence[_Pixels]) -> Iterator[_Found | None]:
+    """Ask the model for the masks of tiles; None for those without a valid pixel."""
+    answers = segment_all(model, [(one.rgb, one.valid) for one in group if one.valid.any()])
+    for pixels in group:
+        began = time.perf_counter()
+        answer = next(answers) if pixels.valid.any() else None
+        yield answer and _Found(*answer, time.perf_counter() - began)
+
+
+def _finish(job: Job, pixels: _Pixels, found: _Found | None) -> str:
+    """Write the record of a tile, and return the tile's name."""
+    write_tile(job.path, _describe(pixels, found, job.masks))
+    return job.tile.name
+
+
+def _describe(pixels: _Pixels, found: _Found | None, settings: MaskSettings) -> TileRecord:
+    """Gate the masks of a tile and pool their features."""
+    valid = pixels.valid
+    if found is None:
+        return _empty_record(pixels)
+    began = time.perf_counter()
+    masks, too_large, counts = gate(found.masks, valid, settings)
+    gated = time.perf_counter()
+    features = pool_features(masks.runs, found.embedding, valid.shape)
     seconds = {
-        "read": read - began,
-        "masks": segmented - read,
-        "features": time.perf_counter() - segmented,
+        "read": pixels.seconds,
+        "masks": found.seconds + gated - began,
+        "features": time.perf_counter() - gated,
     }
-    bitmaps = np.stack([too_large, ~valid])
-    gated, invalid = (Runs.from_bitmaps(bitmap[np.newaxis]) for bitmap in bitmaps)
-    return TileRecord(masks, features, gated, invalid, counts, seconds)
+    dropped, invalid = (Runs.from_bitmaps(bitmap[np.newaxis]) for bitmap in (too_large, ~valid))
+    return TileRecord(masks, features, dropped, invalid, counts, seconds)
 
 
-def _empty_record(shape: tuple[int, int], seconds: float) -> TileRecord:
+def _empty_record(pixels: _Pixels) -> TileRecord:
     """Return the record of a tile without a valid pixel: the model is not asked."""
-    nothing = np.zeros((1, *shape), bool)
+    nothing = np.zeros((1, *pixels.valid.shape), bool)
     masks, _, counts = gate(Masks.empty(), ~nothing[0], MaskSettings())
     features = Features(np.zeros((0, 0), np.float32), (), np.zeros(0, np.float32))
     gated, invalid = Runs.from_bitmaps(nothing), Runs.from_bitmaps(~nothing)
-    return TileRecord(masks, features, gated, invalid, counts, {"read": seconds})
+    seconds = {"read": pixels.seconds}
+    return TileRecord(masks, features, gated, invalid, counts, seconds, pixels.unreadable)
 
 
 def run_jobs(
@@ -182,8 +256,7 @@ def run_jobs(
     if not jobs:
         return
     if settings.workers == 1 and settings.scheduler is None:
-        for job in jobs:
-            done(run_job(job, model))
+        run_jobs_here(jobs, model, done)
         return
     open_pool = choose_pool(settings, tick)
     run_in_pool(open_pool, run_job_elsewhere, [job.travelling() for job in jobs], done, tick)

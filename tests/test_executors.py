@@ -87,11 +87,13 @@ def test_a_killed_worker_process_is_replaced_and_every_job_is_done(tmp_path: Pat
     assert os.getpid() not in finished
 
 
+@pytest.mark.slow
 def test_workers_that_always_die_end_the_run_with_a_remedy() -> None:
     with pytest.raises(WorkerError, match=f"killed {MAX_LOSSES} times .* fewer --workers"):
         run_in_pool(choose_pool(RunSettings(workers=2), nothing), die, [1], nothing, nothing)
 
 
+@pytest.mark.slow
 def test_an_error_of_a_job_ends_the_run() -> None:
     with pytest.raises(ReadError, match="row 7"):
         run_in_pool(choose_pool(RunSettings(workers=2), nothing), fail, [1, 2], nothing, nothing)
@@ -158,6 +160,7 @@ def test_workers_and_a_scheduler_exclude_each_other() -> None:
         RunSettings(workers=2, scheduler="local:2")
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_is_one_line() -> None:
     pytest.importorskip("distributed")
     with socket.socket() as free:
@@ -211,6 +214,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         started.stop()
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_pixels_and_segments_as_one_process(
     alone: tuple[Path, Outputs], cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -274,6 +278,7 @@ def test_a_scheduler_that_vanishes_is_one_line(alone: tuple[Path, Outputs], tmp_
         cluster.stop()
 
 
+@pytest.mark.slow
 def test_a_local_cluster_gives_the_same_as_one_process(
     alone: tuple[Path, Outputs], tmp_path: Path
 ) -> None:
@@ -283,6 +288,14 @@ def test_a_local_cluster_gives_the_same_as_one_process(
     assert threading.active_count() < 50
 
 
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:  # it ended in the meantime
+        return False
+
+
+@pytest.mark.slow
 def test_a_killed_worker_process_changes_nothing(
     alone: tuple[Path, Outputs], tmp_path: Path
 ) -> None:
@@ -290,14 +303,11 @@ def test_a_killed_worker_process_changes_nothing(
 
     class Killer(NoProgress):
         def step(self, done: int, total: int) -> None:
-            workers = [
-                child
-                for child in psutil.Process().children(recursive=True)
-                if "spawn_main" in " ".join(child.cmdline())
-            ]
-            if done == 3 and not killed and workers:
-                workers[0].kill()
-                killed.append(workers[0].pid)
+            if done == 3 and not killed:
+                workers = [child for child in psutil.Process().children(True) if is_worker(child)]
+                for worker in workers[:1]:
+                    worker.kill()
+                    killed.append(worker.pid)
 
     scene, outputs = alone
     other = label(scene, tmp_path / "out", **SMALL, workers=2, progress=Killer())

@@ -73,6 +73,7 @@ def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_with_room_the_run_goes_on(
     scene: Path, small_disk: Path, tmp_path: Path
 ) -> None:
@@ -105,7 +106,7 @@ def test_a_scene_that_vanishes_stops_the_run_which_goes_on_when_it_is_back(
     hidden, out = tmp_path / "hidden.tif", tmp_path / "out"
     with pytest.raises(SceneError, match="is not there"):
         label(scene, out, **SMALL, progress=AtThirdTile(lambda: scene.rename(hidden)))
-    assert count_tiles(out) == 3
+    assert 3 <= count_tiles(out) < 12  # some of 20 were on their way
     hidden.rename(scene)
     assert (read(label(scene, out, **SMALL)) == expected).all()
 
@@ -118,7 +119,7 @@ def test_a_scene_that_changes_stops_the_run_and_its_new_content_is_refused(
 
     with pytest.raises(SceneError, match="has changed since the run began"):
         label(scene, tmp_path / "out", **SMALL, progress=AtThirdTile(change), skip_unreadable=True)
-    assert count_tiles(tmp_path / "out") == 3
+    assert 3 <= count_tiles(tmp_path / "out") < 12
     with pytest.raises(Exception, match="holds another run"):
         label(scene, tmp_path / "out", **SMALL)
 

@@ -273,7 +273,7 @@ def test_a_cancelled_run_goes_on_with_the_tiles_it_has(
         label(scene, tmp_path / "out", **SMALL, progress=Impatient())
     assert not (tmp_path / "out" / "labels.tif").exists()
     other = label(scene, tmp_path / "out", **SMALL, progress=progress)
-    assert re.match("5 of 20 tiles were finished before", progress.messages[-1])
+    assert re.match("[5-9] of 20 tiles were finished before", progress.messages[-1])
     assert (read(other.labels[0]) == read(outputs.labels[0])).all()
 
 

@@ -59,6 +59,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_instants_goes_on_to_the_same_result(
     scene: Path, tmp_path: Path
 ) -> None:

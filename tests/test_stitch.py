@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -77,6 +78,7 @@ def pairs(first: NDArray[np.generic], second: NDArray[np.generic]) -> set[tuple[
 EACH = settings(max_examples=5 * settings().max_examples, deadline=None)
 
 
+@pytest.mark.slow
 @EACH
 @given(scene=object_scenes(), cut=tilings(), split=st.booleans())
 def test_with_exact_masks_segments_are_the_true_objects_for_every_tiling(
@@ -88,6 +90,7 @@ def test_with_exact_masks_segments_are_the_true_objects_for_every_tiling(
     assert ((scene == 0) == (image == 0)).all()
 
 
+@pytest.mark.slow
 @EACH
 @given(scene=object_scenes(), cuts=st.tuples(tilings(), tilings()))
 def test_segments_have_the_same_numbers_and_areas_for_every_tiling(
@@ -98,6 +101,7 @@ def test_segments_have_the_same_numbers_and_areas_for_every_tiling(
     assert (first.stitching.area == second.stitching.area).all()
 
 
+@pytest.mark.slow
 @EACH
 @given(scene=object_scenes(), cut=tilings())
 def test_with_jittered_masks_two_objects_are_never_joined(
@@ -112,6 +116,7 @@ def test_with_jittered_masks_two_objects_are_never_joined(
     assert [objects for objects in objects_of.values() if len(objects) > 1] == []
 
 
+@pytest.mark.slow
 @EACH
 @given(scene=object_scenes(), cut=tilings())
 def test_with_jittered_masks_objects_that_fit_the_overlap_come_out_once(

@@ -108,6 +108,11 @@ class SamModel:
             precision=precision,
         )
 
+    @property
+    def batch_size(self) -> int:
+        """How many tiles are encoded at once: several on a GPU, fewer where memory ran out."""
+        return self._generator.images.size
+
     def segment(self, pixels: Pixels, valid: NDArray[np.bool_]) -> tuple[Masks, Embedding]:
         """Find the masks of a tile, and SAM's embedding of it.
 

@@ -35,6 +35,8 @@ from .sam_regions import remove_small_regions
 from .sam_search import CropSearch, FoundMasks, Thresholds
 
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
+#: Images that a GPU encodes at once, to begin with.
+IMAGES_AT_ONCE = 4
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Pixels = NDArray[np.uint8]
 
@@ -128,6 +130,7 @@ class MaskGenerator:
             pred_iou_thresh, stability_score_thresh, stability_score_offset, box_nms_thresh
         )
         self.batch = BatchSize.start(points_per_batch, model.device)
+        self.images = BatchSize.start(IMAGES_AT_ONCE, model.device)
         self._search = CropSearch(model, self.decoder, self.batch, thresholds)
 
     def generate(self, image: Pixels) -> list[dict[str, Any]]:
@@ -173,7 +176,7 @@ class MaskGenerator:
             On the model's device; padding included.
         """
         inputs = [normalise(self.model, image) for image in images]
-        return BatchSize(len(inputs), self.model.device).run(
+        return self.images.run(
             lambda size: [
                 embedding
                 for start in range(0, len(inputs), size)

@@ -22,6 +22,7 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
+from .. import rasters
 from ..areas import write_polygons
 from .base import EngineAlgorithm, Parameters
 
@@ -86,10 +87,14 @@ a label count as errors.</p>"""
     ) -> tuple[bool, str]:
         """Return whether labels and reference are files, and polygons have a class field."""
         holds, message = super().checkParameterValues(parameters, context)
+        if not holds:
+            return holds, message
+        labels = self.parameterAsRasterLayer(parameters, "INPUT", context)
         reference = self.parameterAsLayer(parameters, "REFERENCE", context)
-        if holds and isinstance(reference, QgsVectorLayer) and not parameters.get("FIELD"):
+        if isinstance(reference, QgsVectorLayer) and not parameters.get("FIELD"):
             return False, "Choose the field of the polygons that holds their class"
-        return holds, message
+        problem = rasters.problem(labels) or rasters.problem(reference)
+        return not problem, problem
 
     def prepareAlgorithm(
         self,
@@ -102,7 +107,7 @@ a label count as errors.</p>"""
         reference = self.parameterAsLayer(parameters, "REFERENCE", context)
         if labels is None or reference is None:
             raise QgsProcessingException("Labels or reference cannot be opened")
-        self._labels = str(labels.source())
+        self._labels = rasters.source(labels)
         self._options: list[str] = []
         self._folder = tempfile.TemporaryDirectory(prefix="alps-geo-")
         self._reference = self._source_of(reference, parameters, context)
@@ -112,7 +117,7 @@ a label count as errors.</p>"""
         self, layer: QgsMapLayer, parameters: Parameters, context: QgsProcessingContext
     ) -> str:
         if not isinstance(layer, QgsVectorLayer):
-            return str(layer.source())
+            return rasters.source(layer)
         # Filters, joins, memory layers and databases: the engine shall see what the user sees.
         path = Path(self._folder.name) / "reference.gpkg"
         write_polygons(

@@ -16,9 +16,9 @@ from qgis.core import (
     QgsProcessingParameterFolderDestination,
     QgsProcessingParameterRasterLayer,
     QgsProcessingUtils,
-    QgsRasterLayer,
 )
 
+from .. import rasters
 from ..areas import rectangle, write_polygons
 from ..parameters import all_names, make_parameter, to_arguments
 from .base import Parameters, RunAlgorithm
@@ -45,6 +45,8 @@ class LabelScene(RunAlgorithm):
     HELP = """<p>Cuts a georeferenced image into segments and groups like segments into classes,
 without training data. The results open coloured by class. Classes have numbers, not meanings:
 look at them, then use <i>Name classes</i>.</p>
+<p><b>Mask model</b>: <i>Download model</i> brings SAM models; auto takes the best that is there,
+else the built-in one, which needs nothing.</p>
 <p>A run that was cancelled goes on where it stopped when it is started again with the same
 settings and the same output folder.</p>
 <p><b>Output folder</b>: labels.tif (a class per pixel), labels.gpkg (segments, and a layer per
@@ -120,7 +122,7 @@ run.json (the record).</p>"""
             path = self.parameterAsString(parameters, name, context)
             if path and not os.path.exists(path):  # noqa: PTH110 - an odd text is no path, no error
                 return f"{what} is not there: {path}"
-        return _layer_problem(self.parameterAsRasterLayer(parameters, "INPUT", context))
+        return rasters.problem(self.parameterAsRasterLayer(parameters, "INPUT", context))
 
     def prepareAlgorithm(
         self,
@@ -132,7 +134,7 @@ run.json (the record).</p>"""
         layer = self.parameterAsRasterLayer(parameters, "INPUT", context)
         if layer is None:
             raise QgsProcessingException(self.invalidRasterError(parameters, "INPUT"))
-        self._scene = _path_of(layer)
+        self._scene = rasters.source(layer)
         self._crs = layer.crs()
         return True
 
@@ -179,19 +181,3 @@ run.json (the record).</p>"""
                 " selected): choose another layer or none"
             )
         return path
-
-
-def _layer_problem(layer: QgsRasterLayer | None) -> str:
-    if layer is None or layer.providerType() == "gdal":
-        return ""
-    return (
-        f"{layer.name()} comes from a {layer.providerType()} service; only files can be labelled:"
-        " export it first (Layer ▸ Save As…)"
-    )
-
-
-def _path_of(layer: QgsRasterLayer) -> str:
-    """Return what GDAL opens for a layer: an absolute path where it is a file."""
-    # QGIS appends open options that GDAL itself does not know in a name.
-    source = str(layer.source()).partition("|option:")[0]
-    return os.path.abspath(source) if os.path.exists(source) else source  # noqa: PTH100, PTH110

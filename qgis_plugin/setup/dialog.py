@@ -26,7 +26,6 @@ from .. import engine
 from ..parameters import engine_version
 from . import environments
 from .places import interpreter_of, managed_folder
-from .processes import IsCancelled, Log
 from .proxy import proxy_address
 from .pythons import find_pythons
 from .worker import Work, Worker
@@ -50,7 +49,7 @@ class SetupDialog(QDialog):
         self.setWindowTitle("ALPS: set up engine")
         self.setMinimumWidth(640)
         self.worker: Worker | None = None
-        self._title = ""
+        self._title, self._closing = "", False
         self._then: Callable[[], None] | None = None
         introduction = QLabel(_INTRODUCTION)
         introduction.setWordWrap(True)
@@ -127,8 +126,8 @@ class SetupDialog(QDialog):
         """Show versions, device and models of the chosen interpreter."""
         interpreter = self.path.filePath()
 
-        def work(log: Log, is_cancelled: IsCancelled) -> str:
-            return environments.check(interpreter, is_cancelled).text()
+        def work(worker: Worker) -> str:
+            return environments.check(interpreter, worker.is_cancelled).text()
 
         if interpreter:
             self._start("Checking the engine", work)
@@ -141,7 +140,7 @@ class SetupDialog(QDialog):
         wheels = Path(self.wheels.filePath()) if self.wheels.filePath() else None
         device, proxy = self.device.currentData(), proxy_address()
 
-        def work(log: Log, is_cancelled: IsCancelled) -> str:
+        def work(worker: Worker) -> str:
             python = chosen or next((item.path for item in find_pythons()), "")
             if not python:
                 raise environments.SetupError(
@@ -149,8 +148,9 @@ class SetupDialog(QDialog):
                     " (on Debian and Ubuntu: apt-get install python3-venv) and choose it above"
                 )
             plan = environments.Plan(folder, python, engine_version(), device, wheels, proxy)
-            environments.create(plan, log, is_cancelled)
-            return f"The engine is ready: {interpreter_of(folder)}"
+            environments.create(plan, worker.line.emit, worker.is_cancelled, worker.step.emit)
+            size = environments.size_gb(folder)
+            return f"The engine is ready: {interpreter_of(folder)} ({size:.1f} GB on disk)"
 
         self._start("Creating the environment", work, self._use_own)
 
@@ -158,7 +158,7 @@ class SetupDialog(QDialog):
         """Remove the environment that the plugin made."""
         folder = managed_folder()
 
-        def work(log: Log, is_cancelled: IsCancelled) -> str:
+        def work(worker: Worker) -> str:
             if environments.remove(folder):
                 return f"{folder} was removed."
             return f"The plugin has made no environment in {folder}."
@@ -168,6 +168,7 @@ class SetupDialog(QDialog):
     def stop(self) -> None:
         """Stop what is going on; what was begun can be tried again."""
         if self.worker is not None:
+            self.status.setText("Stopping …")
             self.worker.cancel()
 
     def _use_own(self) -> None:
@@ -185,9 +186,15 @@ class SetupDialog(QDialog):
         self.status.setText(f"{title} …")
         self.worker = Worker(work, self)
         self.worker.line.connect(self.log.appendPlainText)
+        self.worker.step.connect(self._show_step)
         self.worker.ended.connect(self._end)
         self.worker.start()
         self._show_state()
+
+    def _show_step(self, done: int, total: int, title: str) -> None:
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        self.status.setText(f"Step {done + 1} of {total}: {title} …")
 
     def _end(self, successful: bool, text: str) -> None:
         if self.worker is not None:
@@ -201,6 +208,8 @@ class SetupDialog(QDialog):
             self._then()
         self.path.setFilePath(engine.interpreter())
         self._show_state()
+        if self._closing:
+            super().reject()
 
     def _show_state(self) -> None:
         """Let buttons be pressed that can do something now."""
@@ -218,12 +227,12 @@ class SetupDialog(QDialog):
         self.bar.setRange(0, 0 if busy else 1)
 
     def reject(self) -> None:
-        """Close; what is going on is stopped first."""
+        """Close; what is going on is stopped first, and the window waits for its end."""
+        if self.worker is None:
+            super().reject()
+            return
+        self._closing = True
         self.stop()
-        if self.worker is not None:
-            self.worker.wait()
-            self.worker = None
-        super().reject()
 
 
 def _size_text(name: str, device: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from .pythons import ask
 
 NOTE = "alps-geo-environment.json"
 #: What an environment takes on disk, in GB, by the kind of PyTorch.
-SIZES_GB = {"cpu": 1.8, "cuda": 7.5}
+SIZES_GB = {"cpu": 2.0, "cuda": 7.0}
 _TORCH_INDEX = "https://download.pytorch.org/whl"
 _CUDA_FOLDER = "cu126"
 _PIP = ("-I", "-m", "pip", "--disable-pip-version-check", "--no-input")
@@ -43,6 +43,8 @@ elif torch.backends.mps.is_available():
     facts["device"] = "Apple GPU"
 print(json.dumps(facts))
 """
+#: Takes how many steps are done, how many there are, and what is being done.
+Step = Callable[[int, int, str], None]
 
 
 class SetupError(Exception):
@@ -110,7 +112,12 @@ class Plan:
         return variables
 
 
-def create(plan: Plan, log: Log, is_cancelled: IsCancelled = lambda: False) -> Path:
+def create(
+    plan: Plan,
+    log: Log,
+    is_cancelled: IsCancelled = lambda: False,
+    tell_step: Step = lambda done, total, title: None,
+) -> Path:
     """Make an environment with the engine in it.
 
     What is left of an earlier attempt is removed first; what is left of this one stays for the
@@ -122,6 +129,8 @@ def create(plan: Plan, log: Log, is_cancelled: IsCancelled = lambda: False) -> P
     log : callable
         Takes a line.
     is_cancelled : callable
+    tell_step : callable
+        Hears of every step before it is done.
 
     Returns
     -------
@@ -133,15 +142,20 @@ def create(plan: Plan, log: Log, is_cancelled: IsCancelled = lambda: False) -> P
     SetupError
     """
     _check(plan)
-    remove(plan.folder)
+    if is_ours(plan.folder):
+        log("== Removing the environment that is there")
+        remove(plan.folder)
     plan.folder.mkdir(parents=True)
-    _write_note(plan, complete=False)
-    for title, command in plan.steps():
+    _write_note(plan.folder, plan.version, complete=False)
+    steps = list(plan.steps())
+    for done, (title, command) in enumerate(steps):
+        tell_step(done, len(steps) + 1, title)
         log(f"== {title}")
         _run_step(title, command, plan, log, is_cancelled)
+    tell_step(len(steps), len(steps) + 1, "Checking the engine")
     report = check(str(interpreter_of(plan.folder)), is_cancelled)
     log(report.text())
-    _write_note(plan, complete=True)
+    _write_note(plan.folder, plan.version, complete=True)
     return interpreter_of(plan.folder)
 
 
@@ -174,9 +188,9 @@ def _run_step(
         raise SetupError(f"{title} failed (exit code {code}); the log says why. Then try again.")
 
 
-def _write_note(plan: Plan, *, complete: bool) -> None:
-    note = {"made_by": "alps-geo", "version": plan.version, "complete": complete}
-    (plan.folder / NOTE).write_text(json.dumps(note), encoding="utf-8")
+def _write_note(folder: Path, version: str, *, complete: bool) -> None:
+    note = {"made_by": "alps-geo", "version": version, "complete": complete}
+    (folder / NOTE).write_text(json.dumps(note), encoding="utf-8")
 
 
 def _read_note(folder: Path) -> dict[str, Any]:
@@ -200,6 +214,8 @@ def is_complete(folder: Path) -> bool:
 def remove(folder: Path) -> bool:
     """Remove an environment that the plugin made; leave any other folder alone.
 
+    It takes a minute or more. What is left when it is ended half-way can be removed again.
+
     Returns
     -------
     bool
@@ -213,6 +229,13 @@ def remove(folder: Path) -> bool:
     if not is_ours(folder):
         return False
     try:
+        _write_note(folder, str(_read_note(folder).get("version", "")), complete=False)
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != NOTE:
+                path.unlink()
+        # The note goes last: without it, nobody would know whose the rest is.
         shutil.rmtree(folder)
     except OSError as error:
         raise SetupError(

@@ -1,4 +1,4 @@
-"""Does slow work beside the GUI: a thread that tells lines and its end by signals."""
+"""Does slow work beside the GUI: a thread that tells lines, steps and its end by signals."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from collections.abc import Callable
 from qgis.PyQt.QtCore import QObject, QThread, pyqtSignal
 
 from .environments import SetupError
-from .processes import IsCancelled, Log
 
-#: Takes where to log and whether to stop; returns what to say in the end.
-Work = Callable[[Log, IsCancelled], str]
+#: Takes the worker, to tell and to ask it; returns what to say in the end.
+Work = Callable[["Worker"], str]
 
 
 class Worker(QThread):
@@ -26,11 +25,14 @@ class Worker(QThread):
     ----------
     line : signal of str
         For the log.
+    step : signal of (int, int, str)
+        Steps done, steps in all, and what is being done.
     ended : signal of (bool, str)
         Whether it was a success, and what to say.
     """
 
     line = pyqtSignal(str)
+    step = pyqtSignal(int, int, str)
     ended = pyqtSignal(bool, str)
 
     def __init__(self, work: Work, parent: QObject | None = None) -> None:
@@ -41,10 +43,14 @@ class Worker(QThread):
         """Ask the work to stop; returns at once."""
         self._stop.set()
 
+    def is_cancelled(self) -> bool:
+        """Return True once the work shall stop."""
+        return self._stop.is_set()
+
     def run(self) -> None:
         """Work; QThread calls this in the new thread."""
         try:
-            text = self._work(self.line.emit, self._stop.is_set)
+            text = self._work(self)
         except SetupError as error:
             self.ended.emit(False, str(error))
         except Exception as error:  # noqa: BLE001 - the plugin's outermost frame: QGIS would abort

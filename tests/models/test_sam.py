@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from alps_geo.errors import ModelError, ReadError, SettingsError
+from alps_geo.errors import ModelError, SettingsError
 from alps_geo.models import load_model, model_names, weights
 from alps_geo.models.sam_device import choose_weights, pick_device
-from alps_geo.models.sam_tiles import segment_tiles
+from alps_geo.models.stream import BatchModel, segment_all
 from alps_geo.settings import MaskSettings, ModelSettings
 
 from .sam_models import make_image, save_sam
@@ -60,44 +60,16 @@ def test_the_same_tile_gives_the_same_masks(checkpoint, progress):
     np.testing.assert_array_equal(*runs)
 
 
-def test_a_stream_of_tiles_gives_what_each_tile_alone_gives(checkpoint, progress):
+def test_tiles_at_once_give_what_each_tile_alone_gives(checkpoint, progress):
     model = load_model(ModelSettings(checkpoint=str(checkpoint)), LENIENT, progress)
+    assert isinstance(model, BatchModel)
     tiles = [
         (make_image(90, width, seed=width), np.ones((90, width), bool)) for width in (90, 80, 70)
     ]
-    stream = list(segment_tiles(model, iter(tiles), batch=2))
-    assert len(stream) == 3
-    for tile, (masks, embedding) in zip(tiles, stream, strict=True):
+    for tile, (masks, embedding) in zip(tiles, segment_all(model, tiles), strict=True):
         alone, values = model.segment(*tile)
         assert len(masks) == len(alone)
         np.testing.assert_allclose(embedding.values, values.values, atol=1e-4)
-
-
-def test_an_error_while_reading_ahead_is_raised_where_tiles_are_used(checkpoint, progress):
-    def tiles():
-        yield make_image(64, 64), np.ones((64, 64), bool)
-        raise ReadError("scene.tif cannot be read at row 64")
-
-    model = load_model(ModelSettings(checkpoint=str(checkpoint)), LENIENT, progress)
-    stream = segment_tiles(model, tiles())
-    next(stream)
-    with pytest.raises(ReadError, match="cannot be read at row 64"):
-        next(stream)
-
-
-def test_a_stream_that_is_left_early_stops_reading(checkpoint, progress):
-    read = []
-
-    def tiles():
-        for number in range(100):
-            read.append(number)
-            yield make_image(64, 64), np.ones((64, 64), bool)
-
-    model = load_model(ModelSettings(checkpoint=str(checkpoint)), LENIENT, progress)
-    stream = segment_tiles(model, tiles())
-    next(stream)
-    stream.close()
-    assert len(read) <= 5
 
 
 def test_paper_features_come_from_the_authors_preprocessing(checkpoint, progress):

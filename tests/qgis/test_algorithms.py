@@ -212,6 +212,15 @@ def test_polygons_need_a_class_field(provider, finished_run):
     assert "Choose the field" in message
 
 
+def test_a_web_map_is_no_reference(provider, finished_run):
+    url = "type=xyz&url=http://127.0.0.1:9/{z}/{x}/{y}.png&zmax=1&zmin=0"
+    tiles = QgsRasterLayer(url, "tiles", "wms")
+    parameters = {"INPUT": finished_run["LABELS"], "REFERENCE": tiles}
+    holds, message = check(provider, "evaluate_labels", parameters)
+    assert not holds
+    assert "tiles comes from a wms service" in message
+
+
 def test_a_download_tells_how_far_it_is_and_where_the_file_lies(false_engine, run):
     false_engine(
         """

@@ -246,8 +246,8 @@ def test_the_defaults_are_accepted(provider, scene):
 
 
 def test_a_web_map_is_refused_with_the_remedy(provider):
-    from qgis_plugin.algorithms.label_scene import _layer_problem
+    from qgis_plugin import rasters
 
     url = "type=xyz&url=http://127.0.0.1:9/{z}/{x}/{y}.png&zmax=1&zmin=0"
     layer = QgsRasterLayer(url, "tiles", "wms")
-    assert "export it first" in _layer_problem(layer)
+    assert "export it first" in rasters.problem(layer)

@@ -154,12 +154,13 @@ def test_a_thousand_lines_a_second_do_not_slow_the_gui(
     false_engine(
         """
         say("stage", name="tiles")
-        end = time.monotonic() + 3
-        done = 0
-        while time.monotonic() < end:
-            done += 1
-            say("progress", done=done, total=10_000, eta_s=1.0)
-            time.sleep(0.001)
+        start, done = time.monotonic(), 0
+        while (passed := time.monotonic() - start) < 3:
+            # By the clock, so that also a busy machine gets a thousand lines a second.
+            while done < passed * 1000:
+                done += 1
+                say("progress", done=done, total=10_000, eta_s=1.0)
+            time.sleep(0.005)
         say("error", message=f"{done} lines", exit_code=1)
         sys.exit(1)
         """
@@ -173,9 +174,14 @@ def test_a_thousand_lines_a_second_do_not_slow_the_gui(
     timer = QTimer()
     timer.timeout.connect(beat)
     timer.start(10)
-    with pytest.raises(AssertionError, match=r"[12]\d\d\d lines"):
+    used = time.thread_time()
+    with pytest.raises(AssertionError, match=r"(2[5-9]\d\d|3000) lines"):
         label(provider, project, scene, tmp_path / "out")
+    used = time.thread_time() - used
     timer.stop()
-    # Half of all beats come on time, and none is missed for long.
-    assert sorted(gaps)[len(gaps) // 2] < 0.05
+    median = sorted(gaps)[len(gaps) // 2]
+    print(f"median gap {median:.3f} s, longest {max(gaps):.2f} s, CPU of the GUI {used:.2f} s")  # noqa: T201
+    # Half of all beats come on time, none is missed for long, and the GUI has little to do.
+    assert median < 0.05
     assert max(gaps) < 0.7
+    assert used < 0.5

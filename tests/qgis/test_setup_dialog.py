@@ -34,6 +34,7 @@ def dialog(provider, monkeypatch, tmp_path):
     shown.show()
     yield shown
     shown.reject()
+    wait(shown)
     shown.deleteLater()
     QgsSettings().remove("alps_geo/engine")
 
@@ -90,10 +91,9 @@ def test_an_environment_is_created_checked_and_removed(dialog, engine_python, tm
 
 def test_the_work_can_be_stopped_and_tried_again(dialog, engine_python):
     dialog.python.setFilePath(engine_python)
-    dialog.create_button.click()
-    while "Making the environment" not in dialog.log.toPlainText():
-        QTimer.singleShot(20, (loop := QEventLoop()).quit)
-        loop.exec()
+    begin(dialog)
+    assert (dialog.bar.value(), dialog.bar.maximum()) == (0, 4)
+    assert dialog.status.text() == "Step 1 of 4: Making the environment …"
     before = time.monotonic()
     dialog.stop_button.click()
     wait(dialog)
@@ -104,6 +104,25 @@ def test_the_work_can_be_stopped_and_tried_again(dialog, engine_python):
     dialog.remove_button.click()
     wait(dialog)
     assert dialog.create_button.text() == "Create"
+
+
+def begin(dialog):
+    """Start to create an environment, and wait until the first step is told."""
+    dialog.create_button.click()
+    while "Making the environment" not in dialog.log.toPlainText():
+        QTimer.singleShot(20, (loop := QEventLoop()).quit)
+        loop.exec()
+
+
+def test_closing_stops_the_work_and_does_not_block(dialog, engine_python):
+    dialog.python.setFilePath(engine_python)
+    begin(dialog)
+    before = time.monotonic()
+    dialog.reject()
+    assert time.monotonic() - before < 0.5
+    assert dialog.isVisible()
+    wait(dialog)
+    assert not dialog.isVisible()
 
 
 def test_an_existing_interpreter_is_chosen_and_kept(dialog, engine_python):

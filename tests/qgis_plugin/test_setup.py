@@ -45,7 +45,13 @@ def test_an_environment_is_made_labels_a_scene_and_is_removed(plan, wheels, exam
     assert not environments.is_complete(plan.folder)
 
     # Trying again is creating again.
-    interpreter = environments.create(plan, log.append)
+    told = []
+    interpreter = environments.create(plan, log.append, tell_step=lambda *step: told.append(step))
+    assert told == [
+        (0, 3, "Making the environment"),
+        (1, 3, "Installing alps-geo"),
+        (2, 3, "Checking the engine"),
+    ]
     assert environments.is_complete(plan.folder)
     assert plan.folder in interpreter.parents
     assert any(line.startswith("Successfully installed") for line in log)
@@ -98,6 +104,25 @@ def test_making_one_can_be_stopped_and_what_is_left_removed(plan):
         environments.create(plan, log.append, is_cancelled)
     assert time.monotonic() - times[0] < 3
     assert environments.remove(plan.folder)
+
+
+def test_a_removal_that_stops_half_way_can_be_done_again(plan, monkeypatch):
+    library = plan.folder / "lib" / "python"
+    library.mkdir(parents=True)
+    (plan.folder / "lib64").symlink_to("lib")
+    environments._write_note(plan.folder, VERSION, complete=True)
+
+    def fail(path):
+        raise PermissionError(13, "in use", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(environments.shutil, "rmtree", fail)
+        with pytest.raises(SetupError, match=r"cannot be removed: .*in use.*try again"):
+            environments.remove(plan.folder)
+    assert environments.is_ours(plan.folder)
+    assert not environments.is_complete(plan.folder)
+    assert environments.remove(plan.folder)
+    assert not plan.folder.exists()
 
 
 def test_a_python_that_is_none_is_refused(plan, tmp_path):

@@ -18,6 +18,8 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# Without a network: setuptools is there, it is in [dev].
+_PIP_WHEEL = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation")
 _KEPT = ("name", "version", "requires-dist", "requires-python", "provides-extra")
 
 
@@ -25,7 +27,7 @@ def make_wheels(folder: Path) -> Path:
     """Fill a folder with wheels of alps-geo and of all that is installed beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT)],
+        [*_PIP_WHEEL, "--wheel-dir", str(folder), str(ROOT)],
         check=True,
         timeout=120,
         capture_output=True,
