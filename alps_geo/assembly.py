@@ -20,7 +20,7 @@ from pyproj import CRS
 from .errors import OutputError, RunError
 from .geopackage import MaskTable
 from .grid import Grid
-from .labels import LabelMap, gather_window, neighbourhood, paint_scene
+from .labels import LabelMap, gather_window, neighbourhood, paint_scene, shift_runs
 from .masks import GateCounts, Masks
 from .outlines import ReadLabels
 from .polygons import Polygons, outline_masks, polygonize, stream_polygons
@@ -212,7 +212,10 @@ class SceneRun:
         owners, values, parts = [], [], []
         for index, tile in enumerate(self.tiles):
             near = neighbourhood(tile, places, reach=1)
-            segment, runs = gather_window(tile.core, near, self.tiles, self._read_tile, stitching)
+            runs_of = {
+                other: shift_runs(self._read_tile(other), self.tiles[other]) for other in near
+            }
+            segment, runs = gather_window(tile.core, runs_of, self.tiles, stitching)
             owners.append(segment[runs.owners])
             values.append(runs.values)
             pieces = Runs.unite(owners[-1], values[-1], len(stitching.area))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from functools import lru_cache
@@ -167,11 +167,12 @@ def paint_scene(
         cores = paint_cores(grid.window, tiles, read, stitching, fill=fill)
         for done, (tile, ids, part) in enumerate(cores, start=1):
             raster.write(ids, 1, window=_raster_window(tile.core))
-            found, counts = np.unique(ids, return_counts=True)
-            visible[found] += counts
+            shown = ids[ids > 0].astype(np.int64)
+            first = int(shown.min()) if len(shown) else 0
+            counts = np.bincount(shown - first)
+            visible[first : first + len(counts)] += counts
             coverage += part
             progress.step(done, len(tiles))
-    visible[0] = 0
     return Painting(visible, coverage)
 
 
@@ -202,13 +203,26 @@ def paint_cores(
     rank = stitching.rank
     columns = 1 + max(tile.col for tile in tiles)
     places = {(tile.row, tile.col): index for index, tile in enumerate(tiles)}
-    reader = lru_cache(maxsize=2 * columns + 3)(read)
+
+    @lru_cache(maxsize=2 * columns + 3)
+    def shared_runs(index: int) -> Runs:
+        """Return what others paint of a tile's masks: little, so that rows of tiles fit."""
+        return shift_runs(read(index), tiles[index]).outside(tiles[index].core.shrink(fill))
+
     for index, tile in enumerate(tiles):
+        record = read(index)
+        runs_of = {index: shift_runs(record, tile)}
         seen = tile.core.grow(fill, scene.height, scene.width)
         near = neighbourhood(tile, places, reach=1 + fill // tiles[0].core.height)
-        segment, runs = gather_window(seen, near, tiles, reader, stitching)
+        runs_of |= {other: shared_runs(other) for other in near if other != index}
+        segment, runs = gather_window(seen, runs_of, tiles, stitching)
         painted = _paint(seen, segment, runs, rank)
-        yield tile, *_finish_core(painted, seen, tile, reader(index), fill)
+        yield tile, *_finish_core(painted, seen, tile, record, fill)
+
+
+def shift_runs(record: TileRecord, tile: Tile) -> Runs:
+    """Return the pixels of a tile's masks in the scene's coordinates."""
+    return record.masks.runs.shift(tile.window.row, tile.window.col)
 
 
 def neighbourhood(tile: Tile, places: dict[tuple[int, int], int], *, reach: int) -> list[int]:
@@ -220,9 +234,8 @@ def neighbourhood(tile: Tile, places: dict[tuple[int, int], int], *, reach: int)
 
 def gather_window(
     seen: Window,
-    near: Sequence[int],
+    runs_of: Mapping[int, Runs],
     tiles: Sequence[Tile],
-    read: Callable[[int], TileRecord],
     stitching: Stitching,
 ) -> tuple[NDArray[np.int64], Runs]:
     """Return the masks that count in a window, and their segments.
@@ -230,9 +243,9 @@ def gather_window(
     Parameters
     ----------
     seen : Window
-    near : sequence of int
-        Numbers of the tiles that may have pixels there.
-    tiles, read, stitching
+    runs_of : mapping of int to Runs
+        By the number of each tile that may have pixels there: its masks in the scene's coordinates.
+    tiles, stitching
         As in `paint_scene`.
 
     Returns
@@ -243,15 +256,16 @@ def gather_window(
         One set per mask, in the scene's coordinates, clipped to the window.
     """
     parts, segments = [Runs.concatenate([])], [np.zeros(0, np.int64)]
-    for index in near:
-        tile, chosen = tiles[index], stitching.masks_of(index)
-        segment, full = stitching.segment[chosen], stitching.full[chosen]
-        runs = read(index).masks.runs.shift(tile.window.row, tile.window.col)
-        for kept, where in ((full, seen), (~full, seen.intersect(tile.core))):
-            used = kept & (segment > 0)
-            if where is not None and used.any():
-                parts.append(runs.take(used).clip(where))
-                segments.append(segment[used])
+    for index, runs in runs_of.items():
+        chosen = stitching.masks_of(index)
+        reach = stitching.reach_of(index, tiles[index])
+        # Most masks of a neighbour lie elsewhere: to see that, their boxes are enough.
+        box = runs.boxes
+        first = np.maximum(np.maximum(box[:, :2], reach[:, :2]), [seen.row, seen.col])
+        last = np.minimum(np.minimum(box[:, 2:], reach[:, 2:]), [seen.row_stop, seen.col_stop])
+        used = (stitching.segment[chosen] > 0) & (first < last).all(axis=1)
+        parts.append(runs.take(used).clip_each(np.concatenate([first, last], axis=1)[used]))
+        segments.append(stitching.segment[chosen][used])
     return np.concatenate(segments), Runs.concatenate(parts)
 
 
@@ -263,7 +277,9 @@ def _paint(
     placed = runs.take(order).shift(-seen.row, -seen.col)
     ids = np.zeros((seen.height, seen.width), np.uint32)
     # Where an index comes twice, numpy keeps the last value: the smaller segment.
-    ids[placed.pixels()] = np.repeat(segment[order], placed.areas)
+    ids.ravel()[placed.places(seen.width)] = np.repeat(
+        segment[order].astype(np.uint32), placed.areas
+    )
     return ids
 
 

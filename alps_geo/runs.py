@@ -152,6 +152,34 @@ class Runs:
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         return Runs(offsets, np.stack([row, start, stop], axis=1)[kept])
 
+    def clip_each(self, limits: NDArray[np.integer]) -> Runs:
+        """Return each set's pixels inside a rectangle of its own; sets without any stay as empty.
+
+        Parameters
+        ----------
+        limits : ndarray of int, shape (n_sets, 4)
+            Row, col, row_stop, col_stop.
+        """
+        row, start, stop = self.values.T
+        first, left, last, right = limits[self.owners].T.astype(np.int32)
+        start, stop = np.maximum(start, left), np.minimum(stop, right)
+        kept = (row >= first) & (row < last) & (start < stop)
+        sizes = np.bincount(self.owners[kept], minlength=len(self))
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        return Runs(offsets, np.stack([row, start, stop], axis=1)[kept])
+
+    def outside(self, window: Window) -> Runs:
+        """Return the sets' pixels outside a window; sets without any stay as empty ones."""
+        row, start, stop = self.values.T
+        beside = (row < window.row) | (row >= window.row_stop)
+        left_stop = np.where(beside, stop, np.minimum(stop, window.col))
+        right_start = np.where(beside, stop, np.maximum(start, window.col_stop))
+        left = np.stack([row, start, left_stop], axis=1)
+        right = np.stack([row, right_start, stop], axis=1)
+        owners, values = np.tile(self.owners, 2), np.concatenate([left, right]).astype(np.int32)
+        kept = values[:, 1] < values[:, 2]
+        return Runs.gather(owners[kept], values[kept], len(self))
+
     def restrict(self, valid: NDArray[np.bool_]) -> Runs:
         """Return the sets' pixels that are valid; sets without any stay as empty ones.
 
@@ -176,12 +204,20 @@ class Runs:
         rows = np.repeat(self.values[:, 0].astype(np.int64), lengths)
         return rows, np.repeat(self.values[:, 1].astype(np.int64), lengths) + within
 
+    def places(self, width: int) -> NDArray[np.int64]:
+        """Return row * width + column of all pixels, run after run, shape (n_pixels,)."""
+        row, start, _ = self.values.astype(np.int64).T
+        lengths = self.lengths
+        ends = np.cumsum(lengths)
+        first = row * width + start - (ends - lengths)
+        return np.repeat(first, lengths) + np.arange(ends[-1] if len(ends) else 0)
+
     def matrix(self, height: int, width: int) -> sparse.csr_array:
         """Return the sets as a sparse 0/1 matrix, shape (n_sets, height * width), row-major."""
-        rows, cols = self.pixels()
+        places = self.places(width)
         indptr = np.concatenate([[0], np.cumsum(self.areas)])
-        ones = np.ones(len(rows), np.float32)
-        return sparse.csr_array((ones, rows * width + cols, indptr), (len(self), height * width))
+        ones = np.ones(len(places), np.float32)
+        return sparse.csr_array((ones, places, indptr), (len(self), height * width))
 
     def bitmap(self, index: int, height: int, width: int) -> NDArray[np.bool_]:
         """Return one set as a bitmap, shape (height, width)."""

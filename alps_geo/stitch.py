@@ -1,19 +1,15 @@
 """Masks of the same object in neighbouring tiles become one segment of the scene.
 
-Neighbouring tiles share a strip. Masks are split into their connected parts inside it, and parts
-are matched one to one by their IoU there; masks with matched parts belong to one segment. Only
-parts that lie on both sides of the line between the tiles' cores count, and masks that one tile
-sees whole: so two objects are never joined because a third touches both.
-
-A segment's pixels are, in each core, those its own tile saw; and where one tile saw the object
-whole, all pixels of that mask (the tile whose core holds the middle of the mask comes first).
+Masks that `matching` finds to be the same belong to one segment. Its pixels are, in each core,
+those its own tile saw, and past the core, on the sides where a mask ends within what its tile sees,
+the rest of that mask. So a straight border is left only where a mask runs out of its tile and no
+neighbour saw the rest; such masks are painted below all others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,49 +17,12 @@ from scipy import sparse
 
 from .grid import Window
 from .masks import Masks
+from .matching import Match, TileView, match_tiles, reach_of_masks, view_tile
 from .progress import NoProgress, Progress
 from .runs import Runs
 from .tiles import Tile
 
-#: Parts of masks with at least this IoU in the strip that tiles share are the same object.
-MIN_IOU = 0.5
-#: A mask is taken from a tile that does not own it where the owner's masks cover less of it.
-MIN_COVER = 0.5
-#: A mask lies inside what two tiles share if at least this share of its pixels does.
-HELD_SHARE = 0.9
-
 ReadMasks = Callable[[int], Masks]
-
-
-@dataclass(frozen=True)
-class TileView:
-    """What stitching needs to know of a tile's masks, in scene coordinates.
-
-    Attributes
-    ----------
-    tile : Tile
-    runs : Runs
-    boxes : ndarray of int32, shape (n_masks, 4)
-        Row, col, row_stop, col_stop.
-    areas : ndarray of int64, shape (n_masks,)
-    whole : ndarray of bool, shape (n_masks,)
-        True where the mask stays clear of the borders that the window has inside the scene.
-    owner : ndarray of int64, shape (n_masks, 2)
-        Row and column, in the grid of tiles, of the tile whose core holds the mask's middle.
-    """
-
-    tile: Tile
-    runs: Runs
-    boxes: NDArray[np.int32]
-    areas: NDArray[np.int64]
-    whole: NDArray[np.bool_]
-    owner: NDArray[np.int64]
-
-    @property
-    def owned(self) -> NDArray[np.bool_]:
-        """True where this very tile is the mask's owner, shape (n_masks,)."""
-        owned: NDArray[np.bool_] = (self.owner == [self.tile.row, self.tile.col]).all(axis=1)
-        return owned
 
 
 @dataclass(frozen=True)
@@ -79,14 +38,16 @@ class Stitching:
         The masks of tile `i` are numbers `offsets[i]` to `offsets[i + 1] - 1`.
     segment : ndarray of int64, shape (n_masks,)
         Segment of each mask; 0 where the mask is of no use.
-    full : ndarray of bool, shape (n_masks,)
-        True where all pixels of the mask count, False where only those in its tile's core do.
-    weight : ndarray of int64, shape (n_masks,)
+    ends : ndarray of bool, shape (n_masks, 4)
+        Sides (upper, left, lower, right) on which the mask counts past its tile's core.
+    weight : ndarray of int32, shape (n_masks,)
         Pixels with which the mask counts in its segment's features and scores.
     area : ndarray of int64, shape (n_segments + 1,)
         Pixels of each segment before others are painted on top.
     predicted_iou, stability : ndarray of float32, shape (n_segments + 1,)
         Means over the segment's masks.
+    below : ndarray of bool, shape (n_segments + 1,)
+        True where the segment is one mask that runs out of its tile, and no neighbour's matches.
     n_stitched, n_whole, n_cut : int
         Segments made of several tiles' masks, seen whole by one tile, and cut at a core's border
         because no neighbour saw the rest.
@@ -94,11 +55,12 @@ class Stitching:
 
     offsets: NDArray[np.int64]
     segment: NDArray[np.int64]
-    full: NDArray[np.bool_]
-    weight: NDArray[np.int64]
+    ends: NDArray[np.bool_]
+    weight: NDArray[np.int32]
     area: NDArray[np.int64]
     predicted_iou: NDArray[np.float32]
     stability: NDArray[np.float32]
+    below: NDArray[np.bool_]
     n_stitched: int
     n_whole: int
     n_cut: int
@@ -112,9 +74,11 @@ class Stitching:
     def rank(self) -> NDArray[np.int64]:
         """Place of each segment in painting order, shape (n_segments + 1,).
 
-        Large first, small on top; ties by predicted IoU, the better on top, then by number.
+        Large first, small on top; ties by predicted IoU, the better on top, then by number. What
+        is cut at the border of a core comes before all: on top, it would end in a straight line.
         """
-        order = np.lexsort((np.arange(len(self.area)), self.predicted_iou, -self.area))
+        numbers = np.arange(len(self.area))
+        order = np.lexsort((numbers, self.predicted_iou, -self.area, ~self.below))
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
         return rank
@@ -122,6 +86,10 @@ class Stitching:
     def masks_of(self, tile_index: int) -> slice:
         """Return the numbers of a tile's masks."""
         return slice(int(self.offsets[tile_index]), int(self.offsets[tile_index + 1]))
+
+    def reach_of(self, tile_index: int, tile: Tile) -> NDArray[np.int32]:
+        """Return where each mask of a tile counts, as `reach_of_masks` does."""
+        return reach_of_masks(tile, self.ends[self.masks_of(tile_index)])
 
 
 def stitch(tiles: Sequence[Tile], read: ReadMasks, progress: Progress | None = None) -> Stitching:
@@ -132,7 +100,7 @@ def stitch(tiles: Sequence[Tile], read: ReadMasks, progress: Progress | None = N
     tiles : sequence of Tile
         All tiles of the scene, row by row; in which order they were computed plays no part.
     read : callable
-        Number of a tile -> Masks, in the tile window's coordinates. Called once per tile.
+        Number of a tile -> Masks, in the tile window's coordinates. Called once per tile, in order.
     progress : Progress, optional
 
     Returns
@@ -143,29 +111,38 @@ def stitch(tiles: Sequence[Tile], read: ReadMasks, progress: Progress | None = N
     scene = _bounds(tiles)
     places = {(tile.row, tile.col): index for index, tile in enumerate(tiles)}
     columns = 1 + max((tile.col for tile in tiles), default=0)
-    facts: dict[int, _Facts] = {}
-    matches: list[_Match] = []
-
-    @lru_cache(maxsize=columns + 3)
-    def view(index: int) -> TileView:
-        """Read a tile's masks; those of a row of tiles are kept."""
-        masks = read(index)
-        seen = _view(tiles[index], masks, scene, tiles[0].core)
-        facts[index] = _facts(seen, masks)
-        return seen
-
+    facts: list[_Facts] = []
+    matches: list[Match] = []
+    # Of the tile before all masks, of those since the one above what the row below sees of them.
+    seen: dict[int, TileView] = {}
     for index, tile in enumerate(tiles):
-        view(index)
-        for down, right in ((0, 1), (1, -1), (1, 0), (1, 1)):
+        masks = read(index)
+        view = view_tile(tile, masks, scene, tiles[0].core)
+        facts.append(_facts(view, masks))
+        for down, right in ((-1, -1), (-1, 0), (-1, 1), (0, -1)):
             neighbour = places.get((tile.row + down, tile.col + right))
             if neighbour is not None:
-                matches.append(_match(index, neighbour, view))
+                matches.append(match_tiles((neighbour, index), seen[neighbour], view))
+        if index:
+            seen[index - 1] = _lower_strip(seen[index - 1], tiles, places)
+        seen[index] = view
+        seen.pop(index - columns - 1, None)
         progress.step(index + 1, len(tiles))
-    sizes = [len(facts[index].area) for index in range(len(tiles))]
-    table = _Facts.concatenate([facts.pop(index) for index in range(len(tiles))])
-    view.cache_clear()
+    del seen
+    sizes = [len(part.area) for part in facts]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    return _group(offsets, table, matches)
+    return _group(offsets, _Facts.concatenate(facts), matches)
+
+
+def _lower_strip(
+    view: TileView, tiles: Sequence[Tile], places: dict[tuple[int, int], int]
+) -> TileView:
+    """Return what the tiles of the row below see of a tile's masks."""
+    tile = view.tile
+    below = places.get((tile.row + 1, tile.col))
+    first = tile.window.row_stop if below is None else tiles[below].window.row
+    height = tile.window.row_stop - first
+    return view.cut(Window(first, tile.window.col, height, tile.window.width))
 
 
 def _bounds(tiles: Sequence[Tile]) -> Window:
@@ -174,31 +151,17 @@ def _bounds(tiles: Sequence[Tile]) -> Window:
     return Window(0, 0, height, width)
 
 
-def _view(tile: Tile, masks: Masks, scene: Window, first_core: Window) -> TileView:
-    runs = masks.runs.shift(tile.window.row, tile.window.col)
-    box, seen = runs.boxes, tile.window
-    whole = (
-        ((box[:, 0] > seen.row) | (seen.row == 0))
-        & ((box[:, 1] > seen.col) | (seen.col == 0))
-        & ((box[:, 2] < seen.row_stop) | (seen.row_stop == scene.height))
-        & ((box[:, 3] < seen.col_stop) | (seen.col_stop == scene.width))
-    )
-    # Every core but the last of a row or column is as large as the first.
-    owner = (box[:, :2] + box[:, 2:]) // 2 // [first_core.height, first_core.width]
-    return TileView(tile, runs, box, runs.areas, whole, owner.astype(np.int64))
-
-
 @dataclass(frozen=True)
 class _Facts:
     """What is kept of every mask when its pixels are let go, a row per mask."""
 
-    area: NDArray[np.int64]
-    core_area: NDArray[np.int64]
-    first: NDArray[np.int64]
-    core_first: NDArray[np.int64]
+    area: NDArray[np.int32]  # within reach
+    core_area: NDArray[np.int32]
+    first: NDArray[np.int64]  # within reach
     predicted_iou: NDArray[np.float32]
     stability: NDArray[np.float32]
-    whole: NDArray[np.bool_]
+    ends: NDArray[np.bool_]
+    cut: NDArray[np.bool_]  # runs out of what its tile sees, beyond the core
     owned: NDArray[np.bool_]
 
     @classmethod
@@ -209,15 +172,16 @@ class _Facts:
 
 
 def _facts(view: TileView, masks: Masks) -> _Facts:
-    inside = view.runs.clip(view.tile.core)
+    inside = view.runs.clip(view.tile.core).areas
+    reached = view.runs.clip_each(reach_of_masks(view.tile, view.ends))
     return _Facts(
-        view.areas,
-        inside.areas,
-        _first_pixels(view.runs),
-        _first_pixels(inside),
+        reached.areas.astype(np.int32),
+        inside.astype(np.int32),
+        _first_pixels(reached),
         masks.predicted_iou,
         masks.stability,
-        view.whole,
+        view.ends,
+        ~view.whole & (view.areas > inside),
         view.owned,
     )
 
@@ -231,115 +195,7 @@ def _first_pixels(runs: Runs) -> NDArray[np.int64]:
     return first
 
 
-@dataclass(frozen=True)
-class _Match:
-    """What comparing two tiles gave, in numbers of their own masks."""
-
-    tiles: tuple[int, int]
-    pairs: NDArray[np.int64]
-    missed: tuple[NDArray[np.int64], NDArray[np.int64]]
-
-
-def _match(first: int, second: int, view: Callable[[int], TileView]) -> _Match:
-    a, b = view(first), view(second)
-    shared = a.tile.window.intersect(b.tile.window)
-    if shared is None:
-        nothing = np.zeros(0, np.int64)
-        return _Match((first, second), np.zeros((2, 0), np.int64), (nothing, nothing))
-    (a, in_first), (b, in_second) = (_near(seen, shared) for seen in (a, b))
-    one, two = _pair(_Parts.find(a, b, shared), _Parts.find(b, a, shared))
-    missed = in_first[_missed(a, b, shared)], in_second[_missed(b, a, shared)]
-    return _Match((first, second), np.stack([in_first[one], in_second[two]]), missed)
-
-
-def _near(view: TileView, window: Window) -> tuple[TileView, NDArray[np.int64]]:
-    """Return what a tile sees of a window, and the numbers of those masks."""
-    row, col, row_stop, col_stop = view.boxes.T
-    meets = (row < window.row_stop) & (row_stop > window.row)
-    chosen = np.flatnonzero(meets & (col < window.col_stop) & (col_stop > window.col))
-    near = TileView(
-        view.tile,
-        view.runs.take(chosen),
-        view.boxes[chosen],
-        view.areas[chosen],
-        view.whole[chosen],
-        view.owner[chosen],
-    )
-    return near, chosen
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """The connected parts of a tile's masks inside a shared window, a row per part."""
-
-    matrix: sparse.csr_array
-    mask: NDArray[np.int64]
-    area: NDArray[np.int64]
-    mask_area: NDArray[np.int64]
-    here: NDArray[np.bool_]  # has pixels in the core of the mask's own tile
-    there: NDArray[np.bool_]  # has pixels in the other tile's core
-    whole: NDArray[np.bool_]  # belongs to a mask that its tile sees whole
-
-    @classmethod
-    def find(cls, view: TileView, other: TileView, shared: Window) -> _Parts:
-        """Find the parts of the masks of `view` in what both tiles see."""
-        parts, mask = view.runs.clip(shared).connected_parts()
-        here, there = (parts.clip(tile.core).areas > 0 for tile in (view.tile, other.tile))
-        matrix = parts.shift(-shared.row, -shared.col).matrix(shared.height, shared.width)
-        whole, mask_area = view.whole[mask], view.areas[mask]
-        return cls(matrix, mask, parts.areas, mask_area, here, there, whole)
-
-    @property
-    def held(self) -> NDArray[np.bool_]:
-        """True for masks in their own core that lie inside the shared window, but for a rest."""
-        seen = np.bincount(self.mask, self.area)[self.mask]
-        return self.here & (seen >= HELD_SHARE * self.mask_area)
-
-    @property
-    def inside(self) -> NDArray[np.bool_]:
-        """True for whole masks that lie inside the shared window."""
-        inside: NDArray[np.bool_] = self.whole & (self.area == self.mask_area)
-        return inside
-
-
-def _pair(a: _Parts, b: _Parts) -> NDArray[np.int64]:
-    """Match parts one to one by IoU, best first; return masks of `a` and `b`, shape (2, n)."""
-    common = (a.matrix @ b.matrix.T).tocoo()
-    one, two = common.coords
-    shared = common.data.astype(np.int64)
-    both_cross = (a.here & a.there)[one] & (b.here & b.there)[two]
-    # What one tile sees whole, the other sees only where both do; nothing of it lies outside.
-    painted = (a.whole[one] & b.held[two]) | (b.whole[two] & a.held[one])
-    inside = a.inside[one] | b.inside[two]
-    sizes = (a.area[one] + b.area[two], a.mask_area[one] + b.mask_area[two])
-    overlap = shared / (np.where(inside, sizes[1], sizes[0]) - shared)
-    good = (both_cross | painted | inside) & (overlap >= MIN_IOU)
-    one, two, overlap = one[good], two[good], overlap[good]
-    # Equal parts of nested masks: the larger belong together.
-    order = np.lexsort((two, one, -(a.mask_area[one] + b.mask_area[two]), -overlap))
-    taken_a, taken_b = np.zeros(len(a.area), bool), np.zeros(len(b.area), bool)
-    pairs = []
-    for number in order:
-        if not taken_a[one[number]] and not taken_b[two[number]]:
-            taken_a[one[number]] = taken_b[two[number]] = True
-            pairs.append((a.mask[one[number]], b.mask[two[number]]))
-    matched: NDArray[np.int64] = np.array(pairs, np.int64).reshape(-1, 2).T
-    return matched
-
-
-def _missed(view: TileView, owner: TileView, shared: Window) -> NDArray[np.int64]:
-    """Return whole masks of `view` that lie with `owner`, where its own masks cover little."""
-    theirs = (view.owner == [owner.tile.row, owner.tile.col]).all(axis=1) & view.whole
-    candidates = np.flatnonzero(theirs)
-    covered = np.zeros((shared.height, shared.width), np.float32)
-    covered[owner.runs.clip(shared).shift(-shared.row, -shared.col).pixels()] = 1
-    chosen = view.runs.take(candidates).clip(shared).shift(-shared.row, -shared.col)
-    cover = chosen.matrix(shared.height, shared.width) @ covered.ravel()
-    missed: NDArray[np.int64] = candidates[cover < MIN_COVER * view.areas[candidates]]
-    return missed
-
-
-def _group(offsets: NDArray[np.int64], facts: _Facts, matches: Sequence[_Match]) -> Stitching:
+def _group(offsets: NDArray[np.int64], facts: _Facts, matches: Sequence[Match]) -> Stitching:
     """Give groups of matched masks numbers, and decide which pixels of each mask count."""
     count = len(facts.area)
     group, alone = _components(offsets, count, matches)
@@ -347,13 +203,17 @@ def _group(offsets: NDArray[np.int64], facts: _Facts, matches: Sequence[_Match])
     for match in matches:
         for index, missed in zip(match.tiles, match.missed, strict=True):
             adopted[missed + offsets[index]] = True
-    full = _representatives(group, facts) & (~alone | facts.owned | adopted)
+    inside = facts.core_area > 0
+    full = _representatives(group, facts) & (~alone | facts.owned | adopted | inside)
     led = np.zeros(group.max(initial=-1) + 1, bool)
     led[group[full]] = True
-    weight = np.where(led[group], np.where(full, facts.area, 0), facts.core_area)
+    # Masks in several cores are counted once per pixel, a single one as far as it reaches.
+    parts = np.where(alone & inside, facts.area, facts.core_area)
+    weight = np.where(led[group], np.where(full, facts.area, 0), parts)
     area = np.bincount(group, weight, minlength=len(led)).astype(np.int64)
+    counts = full | inside
     first = np.full(len(led), np.iinfo(np.int64).max)
-    np.minimum.at(first, group, np.where(full, facts.first, facts.core_first))
+    np.minimum.at(first, group[counts], facts.first[counts])
     scores = [
         np.bincount(group, weight * score, minlength=len(led)) / np.maximum(area, 1)
         for score in (facts.predicted_iou, facts.stability)
@@ -362,17 +222,19 @@ def _group(offsets: NDArray[np.int64], facts: _Facts, matches: Sequence[_Match])
     order = useful[np.lexsort((-scores[0][useful], -area[useful], first[useful]))]
     number = np.zeros(len(led), np.int64)
     number[order] = np.arange(1, len(order) + 1)
-    painting = weight.astype(bool) | (facts.core_area > 0)
     tiles_of = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    n_tiles = _distinct(group[painting], tiles_of[painting], len(led))[order]
+    n_tiles = _distinct(group[counts], tiles_of[counts], len(led))[order]
+    below = np.zeros(len(led), bool)
+    below[group[facts.cut & alone]] = True
     return Stitching(
         offsets,
-        number[group],
-        full,
+        np.where(counts, number[group], 0),
+        facts.ends,
         weight,
         np.append(0, area[order]),
         np.append(0, scores[0][order]).astype(np.float32),
         np.append(0, scores[1][order]).astype(np.float32),
+        np.append(False, below[order]),
         n_stitched=int(np.count_nonzero(n_tiles > 1)),
         n_whole=int(np.count_nonzero((n_tiles == 1) & led[order])),
         n_cut=int(np.count_nonzero((n_tiles == 1) & ~led[order])),
@@ -380,7 +242,7 @@ def _group(offsets: NDArray[np.int64], facts: _Facts, matches: Sequence[_Match])
 
 
 def _components(
-    offsets: NDArray[np.int64], count: int, matches: Sequence[_Match]
+    offsets: NDArray[np.int64], count: int, matches: Sequence[Match]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the group of each mask, and whether it has that group for itself."""
     pairs = [match.pairs + offsets[list(match.tiles), np.newaxis] for match in matches]
@@ -392,14 +254,16 @@ def _components(
 
 def _representatives(group: NDArray[np.int64], facts: _Facts) -> NDArray[np.bool_]:
     """Flag one whole mask of each group that has any: the owner's own, else the first."""
-    order = np.lexsort((np.arange(len(group)), ~facts.owned, ~facts.whole, group))
+    whole = facts.ends.all(axis=1)
+    order = np.lexsort((np.arange(len(group)), ~facts.owned, ~whole, group))
     _, firsts = np.unique(group[order], return_index=True)
     chosen = np.zeros(len(group), bool)
     chosen[order[firsts]] = True
-    return chosen & facts.whole
+    return chosen & whole
 
 
 def _distinct(group: NDArray[np.int64], value: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Count the distinct values of each group."""
-    pairs = np.unique(np.stack([group, value]), axis=1)
-    return np.bincount(pairs[0], minlength=count)
+    values = int(value.max(initial=0)) + 1
+    pairs = np.unique(group * values + value)
+    return np.bincount(pairs // values, minlength=count)

@@ -2,21 +2,25 @@
 
 Makes square scenes of real pixels: pieces of the sources, mirrored and moved at random, so that no
 two tiles are alike. Each run is a process of its own, whose memory is sampled; a stage's memory
-is the largest sample while it ran. All work is in that process: `--workers 1`.
+is the largest sample while it ran. All work is in that process: `--workers 1`. Seconds are those of
+the processor, which other jobs on the machine change less than the clock's.
 
 With `--repeat` the scene repeats itself every three tiles, and the mask model is asked once per
-distinct tile: all that is outside of the mask model at full size, in minutes instead of hours.
+distinct tile: all that is outside of the mask model at full size, in minutes instead of hours. The
+time it would have taken for the other tiles is added in proportion to their pixels.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +33,7 @@ from alps_geo.masks import Embedding, MaskModel, Masks
 from alps_geo.models import load_model
 from alps_geo.pipeline import label_scenes
 from alps_geo.progress import NoProgress
+from alps_geo.runs import Runs
 from alps_geo.settings import Settings
 
 PIECE = 768  # the step from tile to tile
@@ -69,22 +74,43 @@ def read_pieces(source: Path) -> list[NDArray[np.uint8]]:
         return [image.read([1, 2, 3], window=window) for window in windows]
 
 
-class RememberingModel:
-    """Asks another model once for each distinct tile."""
+class WatchedModel:
+    """Asks another model, adds up its processor time, and may ask once per distinct tile only.
 
-    def __init__(self, model: MaskModel) -> None:
-        self.model = model
+    What was found is kept on disk, so that it does not count as memory of the run.
+    """
+
+    def __init__(self, model: MaskModel, folder: Path | None) -> None:
+        self.model, self.folder = model, folder
         self.name, self.checksum = model.name, model.checksum
-        self.known: dict[int, tuple[Masks, Embedding]] = {}
+        self.seconds = 0.0
+        self.asked = self.shown = 0
 
     def segment(
         self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]
     ) -> tuple[Masks, Embedding]:
-        """Return what the other model found in the same pixels."""
-        key = hash((pixels.shape, pixels.tobytes()))
-        if key not in self.known:
-            self.known[key] = self.model.segment(pixels, valid)
-        return self.known[key]
+        """Return what the other model finds, or found in the same pixels."""
+        self.shown += valid.size
+        if self.folder is None:
+            return self._ask(pixels, valid)
+        path = self.folder / f"{zlib.crc32(pixels.tobytes()):08x}_{pixels.shape[0]}.npz"
+        if not path.exists():
+            masks, embedding = self._ask(pixels, valid)
+            columns = {**vars(masks), **vars(embedding), "offsets": masks.runs.offsets}
+            np.savez(path, **{**columns, "runs": masks.runs.values})
+        found = np.load(path)
+        runs = Runs(found["offsets"], found["runs"])
+        masks = Masks(runs, *(found[name] for name in ("predicted_iou", "stability", "points")))
+        names = tuple(found["names"].tolist())
+        embedding = Embedding(found["values"], float(found["stride"]), names, found["weights"])
+        return masks, embedding
+
+    def _ask(self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> tuple[Masks, Embedding]:
+        began = time.process_time()
+        found = self.model.segment(pixels, valid)
+        self.seconds += time.process_time() - began
+        self.asked += valid.size
+        return found
 
 
 class Lines:
@@ -106,10 +132,12 @@ class Lines:
 def run_here(scene: Path, out: Path, model: str, *, repeat: bool) -> None:
     """Label a scene in this process."""
     settings = Settings.from_options(model=model)
-    remembering = None
-    if repeat:
-        remembering = RememberingModel(load_model(settings.model, settings.masks, NoProgress()))
-    label_scenes([str(scene)], out, settings, Lines(), remembering)
+    inner = load_model(settings.model, settings.masks, NoProgress())
+    with tempfile.TemporaryDirectory() as found:
+        watched = WatchedModel(inner, Path(found) if repeat else None)
+        label_scenes([str(scene)], out, settings, Lines(), watched)
+    facts = {name: getattr(watched, name) for name in ("seconds", "asked", "shown")}
+    (out / "model.json").write_text(json.dumps(facts))
 
 
 def measure(command: list[str]) -> Stages:
@@ -120,32 +148,37 @@ def measure(command: list[str]) -> Stages:
         # Not waiting for lines: memory is sampled between them.
         os.set_blocking(process.stdout.fileno(), False)
         watched = psutil.Process(process.pid)
-        stage, began = "start", time.perf_counter()
+        stage, began = "start", 0.0
         while process.poll() is None:
             entry = stages.setdefault(stage, {"seconds": 0.0, "peak_mb": 0.0})
-            entry["peak_mb"] = max(entry["peak_mb"], watched.memory_info().rss / MB)
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                entry["peak_mb"] = max(entry["peak_mb"], watched.memory_info().rss / MB)
+                spent = watched.cpu_times()
+                now = spent.user + spent.system
             for line in (process.stdout.read() or b"").split():
-                now = time.perf_counter()
                 stages.setdefault(stage, {"seconds": 0.0, "peak_mb": 0.0})["seconds"] += now - began
                 stage, began = line.decode(), now
             time.sleep(0.02)
-        stages[stage]["seconds"] += time.perf_counter() - began
+        stages[stage]["seconds"] += now - began
         if process.returncode:
             raise SystemExit(f"{' '.join(command)} failed with exit code {process.returncode}")
     return stages
 
 
-def show(side: int, stages: Stages, model_seconds: float) -> None:
-    """Print a table of one run."""
-    total = sum(item["seconds"] for item in stages.values())
+def show(side: int, stages: Stages, model: dict[str, float]) -> tuple[float, float]:
+    """Print a table of one run; return peak MB, and seconds per megapixel."""
     peak = max(item["peak_mb"] for item in stages.values())
-    rate = total / side**2 * 1e6
-    print(f"\n{side} x {side}: {total:.0f} s, {rate:.3f} s/Mpx, peak {peak:.0f} MB")
-    outside = total - model_seconds
-    rate = outside / side**2 * 1e6
-    print(f"outside of the mask model: {outside / total:.0%}, {rate:.3f} s/Mpx")
+    outside = sum(item["seconds"] for item in stages.values()) - model["seconds"]
+    inside = model["seconds"] * model["shown"] / model["asked"]
+    total, megapixels = outside + inside, side**2 / 1e6
+    print(f"\n{side} x {side}: {total:.0f} s, {total / megapixels:.3f} s/Mpx, peak {peak:.0f} MB")
+    if model["asked"] < model["shown"]:
+        print(f"mask model: {model['seconds']:.0f} s for {model['asked'] / model['shown']:.1%}")
+    rate = outside / megapixels
+    print(f"outside of the mask model: {outside / total:.1%}, {rate:.3f} s/Mpx")
     for name, item in stages.items():
         print(f"  {name:10} {item['seconds']:8.1f} s {item['peak_mb']:8.0f} MB")
+    return peak, total / megapixels
 
 
 def main() -> None:
@@ -170,11 +203,9 @@ def main() -> None:
             if not scene.exists():
                 make_scene(options.sources, side, scene, repeat=options.repeat)
             stages = measure([sys.executable, *sys.argv, "--here", str(scene), str(out)])
-            record = json.loads((out / "run.json").read_text())
-            masks = sum(item["tile_seconds"].get("masks", 0) for item in record["scenes"])
-            show(side, stages, masks)
-            peaks.append(max(item["peak_mb"] for item in stages.values()))
-            speeds.append(sum(item["seconds"] for item in stages.values()) / side**2)
+            peak, speed = show(side, stages, json.loads((out / "model.json").read_text()))
+            peaks.append(peak)
+            speeds.append(speed)
     print(f"\npeak, largest / smallest: {peaks[-1] / peaks[0]:.2f} (goal 1.25)")
     print(f"time per pixel, largest / smallest: {speeds[-1] / speeds[0]:.2f} (goal 0.85 to 1.15)")
 

@@ -52,6 +52,32 @@ def test_connected_parts_are_those_of_scipy_with_corners(pictures: NDArray[np.bo
     assert parts.areas.sum() == pictures.sum()
 
 
+windows = st.builds(Window, *[st.integers(0, 12)] * 2, *[st.integers(1, 12)] * 2)
+
+
+@given(bitmaps(), windows)
+def test_what_is_outside_a_window_is_what_clipping_takes_away(
+    pictures: NDArray[np.bool_], window: Window
+) -> None:
+    outside = Runs.from_bitmaps(pictures).outside(window)
+    expected = pictures.copy()
+    expected[(slice(None), *window.slices)] = False
+    assert (to_bitmaps(outside, *pictures.shape[1:]) == expected).all()
+    assert (outside.values == Runs.from_bitmaps(expected).values).all()
+
+
+@given(bitmaps(), st.lists(windows, min_size=4, max_size=4))
+def test_every_set_may_be_clipped_to_a_window_of_its_own(
+    pictures: NDArray[np.bool_], chosen: list[Window]
+) -> None:
+    chosen = chosen[: len(pictures)]
+    corners = [[some.row, some.col, some.row_stop, some.col_stop] for some in chosen]
+    clipped = Runs.from_bitmaps(pictures).clip_each(np.array(corners).reshape(-1, 4))
+    for index, window in enumerate(chosen):
+        alone = Runs.from_bitmaps(pictures[index : index + 1]).clip(window)
+        assert (clipped.take(np.array([index])).values == alone.values).all()
+
+
 @given(bitmaps(), st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(1, 12)] * 2))
 def test_clipping_keeps_what_is_inside_the_window(
     pictures: NDArray[np.bool_], corner: tuple[int, int, int, int]

@@ -1,5 +1,7 @@
 """The commands of the README that set everything up, and the scene they need."""
 
+import importlib
+import json
 import os
 import subprocess
 import sys
@@ -55,6 +57,39 @@ def test_the_scripts_say_which_python_they_need(tmp_path):
     result = find_python(tmp_path)
     assert result.returncode == 1
     assert "no Python 3.10 or newer found" in result.stderr
+
+
+def audit(report, errors=""):
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        judge = importlib.import_module("audit").judge
+    finally:
+        sys.path.pop(0)
+    return judge(report, errors)
+
+
+def test_a_known_vulnerability_fails_and_is_named():
+    known = {"id": "PYSEC-1", "fix_versions": ["1.1", "2.0"], "aliases": [], "description": ""}
+    packages = [
+        {"name": "good", "version": "3", "vulns": []},
+        {"name": "bad", "version": "1.0", "vulns": [known]},
+        {"name": "ours", "skip_reason": "distribution marked as editable"},
+    ]
+    lines, found = audit(json.dumps({"dependencies": packages, "fixes": []}))
+    assert found
+    assert lines == ["bad 1.0: PYSEC-1, fixed in 1.1, 2.0", "2 of 3 packages looked up"]
+
+
+@pytest.mark.parametrize(
+    ("report", "errors", "reason"),
+    [
+        ("", "Traceback\nConnectionError: no route\n", "ConnectionError: no route"),
+        ("", "", "no answer"),
+        ('{"dependencies": [{"name": "a", "skip_reason": "b"}]}', "", "no answer for 1 packages"),
+    ],
+)
+def test_vulnerabilities_that_cannot_be_looked_up_are_one_line(report, errors, reason):
+    assert audit(report, errors) == ([f"known vulnerabilities not looked up: {reason}"], False)
 
 
 def test_the_example_scene_is_small_and_georeferenced(example):

@@ -184,6 +184,36 @@ def test_counts_tell_stitched_whole_and_cut_segments() -> None:
     assert stitch(tiles, cut.__getitem__).n_cut == 1
 
 
+def paint_rectangles(tmp_path: Path, *seen: list[tuple[int, int, int, int]]) -> Painting:
+    """Paint what tiles side by side see: rectangles (row, col, row_stop, col_stop) of the scene."""
+    tiles = plan_tiles(64, 160, TileSettings(96, 32))
+    masks = []
+    for tile, boxes in zip(tiles, [*seen, *[[]] * (len(tiles) - len(seen))], strict=True):
+        bitmaps = np.zeros((len(boxes), 64, 160), bool)
+        for bitmap, (row, col, row_stop, col_stop) in zip(bitmaps, boxes, strict=True):
+            bitmap[row:row_stop, col:col_stop] = True
+        clipped = bitmaps[:, :, tile.window.col : tile.window.col_stop]
+        masks.append(Masks.from_runs(Runs.from_bitmaps(clipped)))
+    nothing = Runs.from_bitmaps(np.zeros((1, 64, 96), bool))
+    counts = GateCounts(0, 0, 0, 0)
+    records = [TileRecord(some, None, nothing, nothing, counts, {}) for some in masks]
+    stitching = stitch(tiles, masks.__getitem__)
+    grid = Grid(None, None, 64, 160)
+    return paint_scene(tmp_path / "s.tif", grid, tiles, records.__getitem__, stitching)
+
+
+def test_a_mask_is_not_cut_where_its_own_tile_sees_its_end(tmp_path) -> None:
+    # Its middle is in the second core, from column 64, but the second tile sees another object.
+    painting = paint_rectangles(tmp_path, [(20, 54, 40, 78)], [(10, 52, 50, 120)])
+    assert painting.visible.tolist() == [0, 40 * 68 - 20 * 24, 20 * 24]
+
+
+def test_a_mask_that_would_end_in_a_straight_line_is_painted_below(tmp_path) -> None:
+    # The first tile sees up to column 80, its core ends at 64.
+    painting = paint_rectangles(tmp_path, [(20, 40, 40, 90)], [(10, 52, 50, 120)])
+    assert painting.visible.tolist() == [0, 40 * 68, 20 * 12]
+
+
 def test_small_segments_are_painted_on_top_of_large_ones(tmp_path) -> None:
     bitmaps = np.zeros((2, 64, 64), bool)
     bitmaps[0, 20:30, 20:30] = True
