@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import tempfile
 from pathlib import Path
@@ -36,14 +37,14 @@ def run(scene: Path, out: Path, **options: object) -> NDArray[np.integer]:
 
 
 def seam_ratio(labels: NDArray[np.integer], step: int) -> float:
-    """Return label changes across core lines over those across lines beside them."""
+    """Return label changes across core lines over those beside them; NaN where there is no line."""
     across, beside = [], []
     for image in (labels, labels.T):
         changes = (image[1:] != image[:-1]).mean(axis=1)
         for line in range(step, len(image) - BESIDE, step):
             across.append(changes[line - 1])
             beside += [changes[line - 1 - BESIDE], changes[line - 1 + BESIDE]]
-    return float(np.mean(across) / np.mean(beside))
+    return float(np.mean(across) / np.mean(beside)) if across else math.nan
 
 
 def agreement(first: NDArray[np.integer], second: NDArray[np.integer]) -> float:
@@ -79,7 +80,7 @@ def measure(
     shifted = run(folder / "shifted.tif", folder / "second", tile_size=size, **given)
     other = run(scene, folder / "third", tile_size=size * 3 // 2, **given)
     return (
-        statistics.mean(seam_ratio(image, size - overlap) for image in (labels, shifted)),
+        float(np.nanmean([seam_ratio(image, size - overlap) for image in (labels, shifted)])),
         agreement(labels[margin:, margin:], shifted),
         agreement(labels, other),
     )
