@@ -17,9 +17,9 @@ from .settings import Settings
 from .tiles import Tile, plan_tiles
 from .workers import label_tile
 
-#: What stitching, painting, outlining and writing take: measured on a satellite image with
-#: 3 000 segments per megapixel.
-ASSEMBLY_S_PER_PX = 1.7e-6
+#: What stitching, painting, outlining and writing take: docs/scaling.md has 0.4e-6 for scenes with
+#: 1 500 masks per megapixel; it grows with them, and detailed scenes have twice as many.
+ASSEMBLY_S_PER_PX = 0.8e-6
 #: And what they need beyond a tile's own work, in MB.
 ASSEMBLY_MB = 300
 
