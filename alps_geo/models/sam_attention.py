@@ -22,6 +22,8 @@ from segment_anything.modeling.transformer import Attention
 from torch import Tensor
 from torch.nn import functional
 
+from .sam_lanes import Workspace
+
 
 @dataclass(frozen=True)
 class SharedImage:
@@ -86,14 +88,14 @@ class CrossAttention:
         values = self._split(self._attention.v_proj(image))
         return SharedImage(scores.contiguous(), values.contiguous())
 
-    def _scores(self, tokens: Tensor, image: Tensor) -> Tensor:
+    def _scores(self, tokens: Tensor, image: Tensor, space: Workspace) -> Tensor:
         """Return scores, shape (batch, heads * tokens, n), for image tokens (batch, n, c)."""
         projected = self._project_tokens(tokens)
         folded = (projected @ self._image_weight).flatten(1, 2).to(self._dtype)
-        table = self._compare(projected, self._table)
+        table = self._compare(projected, self._table, space)
         return table.baddbmm_(folded, image.transpose(1, 2))
 
-    def _compare(self, projected: Tensor, image_side: Tensor) -> Tensor:
+    def _compare(self, projected: Tensor, image_side: Tensor, space: Workspace) -> Tensor:
         """Return projected tokens (batch, heads, t, depth) times (heads, depth, n), by head.
 
         Returns
@@ -103,8 +105,9 @@ class CrossAttention:
         batch, _, count, _ = projected.shape
         # All prompts' tokens of a head as one matrix: broadcasting would copy the image side.
         tokens = projected.to(self._dtype).transpose(0, 1).flatten(1, 2)
-        scores = torch.bmm(tokens, image_side).view(self._heads, batch, count, -1)
-        return scores.transpose(0, 1).flatten(1, 2)
+        scores = space.take("scores", self._heads, batch * count, image_side.shape[-1])
+        torch.bmm(tokens, image_side, out=scores)
+        return scores.view(self._heads, batch, count, -1).transpose(0, 1).flatten(1, 2)
 
     def read_shared(self, tokens: Tensor, shared: SharedImage) -> Tensor:
         """Let tokens (batch, t, c) read an image that all prompts share; return what they read."""
@@ -118,10 +121,10 @@ class CrossAttention:
         out: Tensor = self._attention.out_proj(read)
         return out
 
-    def read(self, tokens: Tensor, image: Tensor) -> Tensor:
+    def read(self, tokens: Tensor, image: Tensor, space: Workspace) -> Tensor:
         """Let tokens (batch, t, c) read images (batch, n, c); return what they read."""
         batch, count, channels = tokens.shape
-        shares = self._scores(tokens, image).softmax(-1)
+        shares = self._scores(tokens, image, space).softmax(-1)
         mixed = (shares @ image).float().view(batch, self._heads, count, channels)
         project = self._attention.v_proj
         weight = project.weight.view(self._heads, self._depth, channels).transpose(1, 2)
@@ -130,34 +133,34 @@ class CrossAttention:
         return out
 
     def write(
-        self, asked: Tensor, values: Tensor, image: Tensor, shared: SharedImage | None = None
-    ) -> Tensor:
-        """Let the image read tokens; return the image tokens with what they read added.
+        self,
+        asked: Tensor,
+        values: Tensor,
+        image: Tensor,
+        space: Workspace,
+        shared: SharedImage | None = None,
+    ) -> None:
+        """Let the image read tokens, and add what they read to the image tokens.
 
         Parameters
         ----------
         asked, values : Tensor, shape (batch, t, c)
             Tokens with and without their positional codes.
-        image : Tensor, shape (batch, n, c), or (1, n, c) with `shared`
-            Overwritten, unless shared.
+        image : Tensor, shape (batch, n, c)
+            Overwritten.
+        space : Workspace
         shared : SharedImage, optional
             The image's projection where all prompts see the same.
-
-        Returns
-        -------
-        Tensor, shape (batch, n, c)
         """
         batch, count, _ = asked.shape
         if shared is None:
-            scores = self._scores(asked, image)
+            scores = self._scores(asked, image, space)
         else:
-            scores = self._compare(self._project_tokens(asked), shared.scores)
+            scores = self._compare(self._project_tokens(asked), shared.scores, space)
         shares = scores.view(batch, self._heads, count, -1).softmax(2).flatten(1, 2)
         out = self._attention.out_proj
         weight = out.weight.t().view(self._heads, self._depth, -1)
         read = self._split(self._attention.v_proj(values)) @ weight
         # The shares of a head add up to one, so every head may carry its part of the bias.
         read = (read + out.bias / self._heads).flatten(1, 2).to(self._dtype)
-        if shared is None:
-            return image.baddbmm_(shares.transpose(1, 2), read)
-        return torch.baddbmm(image.expand(batch, -1, -1), shares.transpose(1, 2), read)
+        image.baddbmm_(shares.transpose(1, 2), read)

@@ -26,9 +26,10 @@ class BatchSize:
         self._device = device
 
     @classmethod
-    def start(cls, wanted: int, device: torch.device) -> BatchSize:
-        """Begin with what is wanted, on a CPU with one: its image tokens then stay in cache."""
-        return cls(1 if device.type == "cpu" else max(1, wanted), device)
+    def start(cls, wanted: int, device: torch.device, *, on_cpu: int) -> BatchSize:
+        """Begin with what is wanted, on a CPU with no more than it has cache for."""
+        most = on_cpu if device.type == "cpu" else wanted
+        return cls(max(1, min(most, wanted)), device)
 
     def run(self, work: Callable[[int], Result]) -> Result:
         """Do work that takes a batch size, again with half of it while memory runs out.

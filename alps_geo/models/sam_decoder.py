@@ -2,13 +2,13 @@
 
 Exact up to the order of float additions. Until the image first reads a prompt's tokens, every
 prompt sees the same image, so that part runs for all prompts at once; after it, a few prompts at
-a time, which stay in the processor's cache. Masks are made only where the predicted IoU asks for
-one. `sam_attention` tells how the attentions are computed.
+a time, in `sam_lanes`. Masks are made only where the predicted IoU asks for one. `sam_attention`
+tells how the attentions are computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,9 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .sam_attention import CrossAttention, SharedImage
+from .sam_lanes import Lanes, Workspace
 
 #: Prompts that go through the shared part at once: bounds memory, nothing else.
 _SHARED_PROMPTS = 256
+#: Image tokens that a CPU normalises or upscales at once: they stay in a core's cache.
+_CACHED_TOKENS = 512
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,11 @@ class MaskDecoder:
             decoder.transformer.final_attn_token_to_image, positions, dtype, image_reads=False
         )
         self._upscaling = _Upscaling(decoder.output_upscaling, dtype)
+        self._lanes = Lanes(sam.device, dtype)
+        self._piece = _CACHED_TOKENS if sam.device.type == "cpu" else len(positions)
         self.masks_per_prompt = int(decoder.num_multimask_outputs)
+        # Tokens that answer: the predicted IoU's, and those of all masks but the single one.
+        self._answers = [0, *range(2, 2 + self.masks_per_prompt)]
 
     def decode(
         self, embedding: Tensor, points: Tensor, min_iou: float, batch: int
@@ -119,16 +126,21 @@ class MaskDecoder:
             Batch after batch, in the order of the points.
         """
         fixed = self._sam.prompt_encoder.no_mask_embed.weight
-        image = embedding.flatten(1).t() + fixed
+        image = embedding.flatten(1).t().contiguous() + fixed
         first = self._layers[0]
         read, written = first.tokens_read.share(image), first.image_reads.share(image)
-        image = image[None].to(self._dtype)
+        image = image.to(self._dtype)
         for start in range(0, len(points), _SHARED_PROMPTS):
             shared = self._run_shared(points[start : start + _SHARED_PROMPTS], read)
-            for offset in range(0, len(shared.codes), batch):
+
+            def decode_some(
+                offset: int, space: Workspace, shared: _Prompts = shared, start: int = start
+            ) -> DecodedMasks:
                 prompts = shared.take(slice(offset, offset + batch))
-                tokens, values = self._run_own(prompts, image, written)
-                yield self._make_masks(tokens, values, min_iou, start + offset)
+                tokens, values = self._run_own(prompts, image, written, space)
+                return self._make_masks(tokens, values, min_iou, start + offset, space)
+
+            yield from self._lanes.map(decode_some, range(0, len(shared.codes), batch))
 
     def _run_shared(self, points: Tensor, read: SharedImage) -> _Prompts:
         tokens = self._tokens(points)
@@ -170,44 +182,53 @@ class MaskDecoder:
         return normed
 
     def _run_own(
-        self, prompts: _Prompts, image: Tensor, written: SharedImage
+        self, prompts: _Prompts, shared: Tensor, written: SharedImage, space: Workspace
     ) -> tuple[Tensor, Tensor]:
         """Run what every prompt does to its own copy of the image; return tokens and image."""
         first, *others = self._layers
         codes, queries = prompts.codes, prompts.queries
-        image = first.image_reads.write(prompts.asked, prompts.values, image, written)
-        image = self._norm(first.block.norm4, image)
+        image = space.take("image", len(codes), *shared.shape)
+        image.copy_(shared)
+        first.image_reads.write(prompts.asked, prompts.values, image, space, written)
+        self._normalise(first.block.norm4, image)
         for number, layer in enumerate(others):
             if number > 0:  # the second layer's has run for all prompts at once
                 queries = self._attend_to_each_other(layer.block, queries, codes)
-            out = layer.tokens_read.read(queries + codes, image)
+            out = layer.tokens_read.read(queries + codes, image, space)
             queries = self._think(layer.block, queries + out)
-            image = layer.image_reads.write(queries + codes, queries, image)
-            image = self._norm(layer.block.norm4, image)
-        queries = queries + self._last_read.read(queries + codes, image)
+            layer.image_reads.write(queries + codes, queries, image, space)
+            self._normalise(layer.block.norm4, image)
+        # From here on every token goes alone: the point's and the single mask's are done.
+        queries, codes = queries[:, self._answers], codes[:, self._answers]
+        queries = queries + self._last_read.read(queries + codes, image, space)
         return self._sam.mask_decoder.transformer.norm_final_attn(queries), image
 
-    def _norm(self, norm: nn.LayerNorm, image: Tensor) -> Tensor:
+    def _normalise(self, norm: nn.LayerNorm, image: Tensor) -> None:
         weight, bias = norm.weight.to(self._dtype), norm.bias.to(self._dtype)
-        return functional.layer_norm(image, norm.normalized_shape, weight, bias, norm.eps)
+        for piece in torch.split(image, self._piece, dim=1):
+            piece.copy_(functional.layer_norm(piece, norm.normalized_shape, weight, bias, norm.eps))
 
     def _make_masks(
-        self, tokens: Tensor, image: Tensor, min_iou: float, first_prompt: int
+        self, tokens: Tensor, image: Tensor, min_iou: float, first_prompt: int, space: Workspace
     ) -> DecodedMasks:
         decoder = self._sam.mask_decoder
         iou = decoder.iou_prediction_head(tokens[:, 0])[:, 1:]
         chosen = iou > min_iou if min_iou > 0 else torch.ones_like(iou, dtype=torch.bool)
-        pieces = []
+        side = 4 * self._sam.prompt_encoder.image_embedding_size[0]
+        logits = iou.new_empty(int(chosen.sum()), side, side)
+        done = 0
         # Prompt by prompt: what is upscaled is 8 times as large as the image tokens.
         for prompt in chosen.any(1).nonzero()[:, 0].tolist():
             kept = chosen[prompt].nonzero()[:, 0].tolist()
             weights = [
-                decoder.output_hypernetworks_mlps[1 + mask](tokens[prompt, 2 + mask])
+                decoder.output_hypernetworks_mlps[1 + mask](tokens[prompt, 1 + mask])
                 for mask in kept
             ]
-            pieces.append(self._upscaling(image[prompt], torch.stack(weights)))
-        side = 4 * self._sam.prompt_encoder.image_embedding_size[0]
-        logits = torch.cat(pieces) if pieces else iou.new_zeros(0, side, side)
+            target = logits[done : done + len(kept)]
+            self._upscaling(
+                torch.split(image[prompt], self._piece), torch.stack(weights), target, space
+            )
+            done += len(kept)
         candidates = chosen.flatten().nonzero()[:, 0]
         return DecodedMasks(
             logits, iou.flatten()[candidates], candidates + first_prompt * iou.shape[1]
@@ -226,26 +247,41 @@ class _Upscaling:
         self._second, self._second_bias = _as_matrix(second, dtype)
         self._dtype = dtype
 
-    def __call__(self, image: Tensor, weights: Tensor) -> Tensor:
-        """Return logits, shape (n_masks, 4 rows, 4 cols).
+    def __call__(
+        self, pieces: Sequence[Tensor], weights: Tensor, out: Tensor, space: Workspace
+    ) -> None:
+        """Write the logits of masks.
 
         Parameters
         ----------
-        image : Tensor, shape (rows * cols, channels)
+        pieces : sequence of Tensor, shape (n, channels)
+            The image tokens, whole rows of them at a time.
         weights : Tensor of float32, shape (n_masks, channels // 8)
+        out : Tensor of float32, shape (n_masks, 4 rows, 4 cols)
+        space : Workspace
         """
-        side = int(len(image) ** 0.5)
+        side = out.shape[-1] // 4
         norm = self._norm
-        values = torch.addmm(self._first_bias, image, self._first).view(4 * len(image), -1)
         norm_weight, norm_bias = norm.weight.to(self._dtype), norm.bias.to(self._dtype)
-        values = functional.layer_norm(values, norm_weight.shape, norm_weight, norm_bias, norm.eps)
-        values = torch.addmm(self._second_bias, self._act(values), self._second)
-        values = self._last_act(values).view(16 * len(image), -1)
-        logits = weights.to(self._dtype) @ values.t()
-        # Tokens, then quarters of a token, then quarters of these: back to rows and columns.
-        pixels = logits.view(len(weights), side, side, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
-        joined: Tensor = pixels.float().reshape(len(weights), 4 * side, 4 * side)
-        return joined
+        weights = weights.to(self._dtype)
+        # Tokens, then quarters of a token, then quarters of these: rows and columns of the mask.
+        target = out.view(len(weights), side, 2, 2, side, 2, 2).permute(0, 1, 4, 2, 5, 3, 6)
+        row = 0
+        for piece in pieces:
+            values = space.take("first", len(piece), self._first.shape[1])
+            torch.addmm(self._first_bias, piece, self._first, out=values)
+            values = values.view(4 * len(piece), -1)
+            values = functional.layer_norm(
+                values, norm_weight.shape, norm_weight, norm_bias, norm.eps
+            )
+            values = self._act(values)
+            large = space.take("second", len(values), self._second.shape[1])
+            torch.addmm(self._second_bias, values, self._second, out=large)
+            pixels = weights @ self._last_act(large).view(16 * len(piece), -1).t()
+            rows = len(piece) // side
+            part = target[:, row : row + rows]
+            part.copy_(pixels.view(part.shape))
+            row += rows
 
 
 def _as_matrix(layer: nn.ConvTranspose2d, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

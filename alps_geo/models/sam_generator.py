@@ -37,6 +37,8 @@ from .sam_search import CropSearch, FoundMasks, Thresholds
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
 #: Images that a GPU encodes at once, to begin with.
 IMAGES_AT_ONCE = 4
+#: Prompts that a CPU's core runs at once: their tokens share weights, their images the cache.
+_CPU_PROMPTS = 4
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Pixels = NDArray[np.uint8]
 
@@ -51,8 +53,8 @@ class MaskGenerator:
     points_per_side : int or None
         Points along a side of the grid; None where `point_grids` gives the points.
     points_per_batch : int
-        Prompts that run at once, at most: a CPU takes one, and a GPU that runs out of memory
-        goes on with half as many.
+        Prompts that run at once, at most: a CPU's core takes four, and a GPU that runs out of
+        memory goes on with half as many.
     pred_iou_thresh, stability_score_thresh, stability_score_offset : float
         Masks below are dropped; how far the logits' threshold moves for the stability.
     box_nms_thresh, crop_nms_thresh : float
@@ -129,8 +131,8 @@ class MaskGenerator:
         thresholds = Thresholds(
             pred_iou_thresh, stability_score_thresh, stability_score_offset, box_nms_thresh
         )
-        self.batch = BatchSize.start(points_per_batch, model.device)
-        self.images = BatchSize.start(IMAGES_AT_ONCE, model.device)
+        self.batch = BatchSize.start(points_per_batch, model.device, on_cpu=_CPU_PROMPTS)
+        self.images = BatchSize.start(IMAGES_AT_ONCE, model.device, on_cpu=1)
         self._search = CropSearch(model, self.decoder, self.batch, thresholds)
 
     def generate(self, image: Pixels) -> list[dict[str, Any]]:
