@@ -41,6 +41,41 @@ class SharedImage:
     values: Tensor
 
 
+@dataclass(frozen=True)
+class Question:
+    """What tokens ask of image tokens, or these of them.
+
+    Attributes
+    ----------
+    projected : Tensor, shape (heads, batch * t, depth)
+    table : Tensor, shape (heads, depth, n)
+        What each image token's place has to say, whatever the image; or a shared image's tokens.
+    folded : Tensor or None, shape (batch, heads * t, c)
+        Compared with image tokens that are not projected; None where they are shared.
+    batch : int
+    """
+
+    projected: Tensor
+    table: Tensor
+    folded: Tensor | None
+    batch: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of scores: heads times tokens."""
+        return self.projected.shape[0] * self.projected.shape[1] // self.batch
+
+    def scores(self, image: Tensor, rows: slice, space: Workspace) -> Tensor:
+        """Return scores, shape (batch, heads * t, r), for some image tokens (batch, r, c)."""
+        heads, count, _ = self.projected.shape
+        scores = space.take("scores", heads, count, image.shape[1])
+        torch.bmm(self.projected, self.table[:, :, rows], out=scores)
+        by_prompt = scores.view(heads, self.batch, -1, image.shape[1]).transpose(0, 1).flatten(1, 2)
+        if self.folded is None:
+            return by_prompt
+        return by_prompt.baddbmm_(self.folded, image.transpose(1, 2))
+
+
 class CrossAttention:
     """One of the decoder's attentions between tokens and image.
 
@@ -88,26 +123,23 @@ class CrossAttention:
         values = self._split(self._attention.v_proj(image))
         return SharedImage(scores.contiguous(), values.contiguous())
 
-    def _scores(self, tokens: Tensor, image: Tensor, space: Workspace) -> Tensor:
-        """Return scores, shape (batch, heads * tokens, n), for image tokens (batch, n, c)."""
-        projected = self._project_tokens(tokens)
-        folded = (projected @ self._image_weight).flatten(1, 2).to(self._dtype)
-        table = self._compare(projected, self._table, space)
-        return table.baddbmm_(folded, image.transpose(1, 2))
+    def ask(self, tokens: Tensor, shared: SharedImage | None = None) -> Question:
+        """Prepare what tokens (batch, t, c) ask of images, or images of them.
 
-    def _compare(self, projected: Tensor, image_side: Tensor, space: Workspace) -> Tensor:
-        """Return projected tokens (batch, heads, t, depth) times (heads, depth, n), by head.
-
-        Returns
-        -------
-        Tensor, shape (batch, heads * t, n)
+        Parameters
+        ----------
+        tokens : Tensor, shape (batch, t, c)
+            With their positional codes.
+        shared : SharedImage, optional
+            The image's projection where all prompts see the same.
         """
-        batch, _, count, _ = projected.shape
+        projected = self._project_tokens(tokens)
         # All prompts' tokens of a head as one matrix: broadcasting would copy the image side.
-        tokens = projected.to(self._dtype).transpose(0, 1).flatten(1, 2)
-        scores = space.take("scores", self._heads, batch * count, image_side.shape[-1])
-        torch.bmm(tokens, image_side, out=scores)
-        return scores.view(self._heads, batch, count, -1).transpose(0, 1).flatten(1, 2)
+        by_head = projected.to(self._dtype).transpose(0, 1).flatten(1, 2)
+        if shared is not None:
+            return Question(by_head, shared.scores, None, len(tokens))
+        folded = (projected @ self._image_weight).flatten(1, 2).to(self._dtype)
+        return Question(by_head, self._table, folded, len(tokens))
 
     def read_shared(self, tokens: Tensor, shared: SharedImage) -> Tensor:
         """Let tokens (batch, t, c) read an image that all prompts share; return what they read."""
@@ -121,46 +153,32 @@ class CrossAttention:
         out: Tensor = self._attention.out_proj(read)
         return out
 
-    def read(self, tokens: Tensor, image: Tensor, space: Workspace) -> Tensor:
-        """Let tokens (batch, t, c) read images (batch, n, c); return what they read."""
-        batch, count, channels = tokens.shape
-        shares = self._scores(tokens, image, space).softmax(-1)
-        mixed = (shares @ image).float().view(batch, self._heads, count, channels)
+    def read(self, scores: Tensor, image: Tensor) -> Tensor:
+        """Let tokens read images (batch, n, c) by their scores (batch, heads * t, n)."""
+        batch, _, channels = image.shape
+        mixed = (scores.softmax(-1) @ image).float().view(batch, self._heads, -1, channels)
         project = self._attention.v_proj
         weight = project.weight.view(self._heads, self._depth, channels).transpose(1, 2)
         values = (mixed @ weight).transpose(1, 2).flatten(2)
         out: Tensor = self._attention.out_proj(values + project.bias)
         return out
 
-    def write(
-        self,
-        asked: Tensor,
-        values: Tensor,
-        image: Tensor,
-        space: Workspace,
-        shared: SharedImage | None = None,
-    ) -> None:
-        """Let the image read tokens, and add what they read to the image tokens.
+    def fold_values(self, values: Tensor) -> Tensor:
+        """Turn tokens (batch, t, c) into what images add when they read them.
 
-        Parameters
-        ----------
-        asked, values : Tensor, shape (batch, t, c)
-            Tokens with and without their positional codes.
-        image : Tensor, shape (batch, n, c)
-            Overwritten.
-        space : Workspace
-        shared : SharedImage, optional
-            The image's projection where all prompts see the same.
+        Returns
+        -------
+        Tensor, shape (batch, heads * t, c)
         """
-        batch, count, _ = asked.shape
-        if shared is None:
-            scores = self._scores(asked, image, space)
-        else:
-            scores = self._compare(self._project_tokens(asked), shared.scores, space)
-        shares = scores.view(batch, self._heads, count, -1).softmax(2).flatten(1, 2)
         out = self._attention.out_proj
         weight = out.weight.t().view(self._heads, self._depth, -1)
         read = self._split(self._attention.v_proj(values)) @ weight
         # The shares of a head add up to one, so every head may carry its part of the bias.
-        read = (read + out.bias / self._heads).flatten(1, 2).to(self._dtype)
-        image.baddbmm_(shares.transpose(1, 2), read)
+        folded: Tensor = (read + out.bias / self._heads).flatten(1, 2).to(self._dtype)
+        return folded
+
+    def write(self, scores: Tensor, folded_values: Tensor, image: Tensor) -> None:
+        """Add to image tokens (batch, n, c) what they read by scores (batch, heads * t, n)."""
+        by_head = scores.view(len(scores), self._heads, -1, scores.shape[-1])
+        shares = by_head.softmax(2).flatten(1, 2)
+        image.baddbmm_(shares.transpose(1, 2), folded_values)

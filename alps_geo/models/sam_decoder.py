@@ -24,7 +24,8 @@ from .sam_lanes import Lanes, Workspace
 
 #: Prompts that go through the shared part at once: bounds memory, nothing else.
 _SHARED_PROMPTS = 256
-#: Image tokens that a CPU normalises or upscales at once: they stay in a core's cache.
+#: Image tokens that a CPU takes through several steps at once, so that they stay in a core's
+#: cache; in bfloat16 each step costs too much to begin.
 _CACHED_TOKENS = 512
 
 
@@ -100,7 +101,9 @@ class MaskDecoder:
         )
         self._upscaling = _Upscaling(decoder.output_upscaling, dtype)
         self._lanes = Lanes(sam.device, dtype)
-        self._piece = _CACHED_TOKENS if sam.device.type == "cpu" else len(positions)
+        cached = sam.device.type == "cpu" and dtype == torch.float32
+        step = _CACHED_TOKENS if cached else len(positions)
+        self._pieces = [slice(at, at + step) for at in range(0, len(positions), step)]
         self.masks_per_prompt = int(decoder.num_multimask_outputs)
         # Tokens that answer: the predicted IoU's, and those of all masks but the single one.
         self._answers = [0, *range(2, 2 + self.masks_per_prompt)]
@@ -185,28 +188,36 @@ class MaskDecoder:
         self, prompts: _Prompts, shared: Tensor, written: SharedImage, space: Workspace
     ) -> tuple[Tensor, Tensor]:
         """Run what every prompt does to its own copy of the image; return tokens and image."""
-        first, *others = self._layers
         codes, queries = prompts.codes, prompts.queries
         image = space.take("image", len(codes), *shared.shape)
-        image.copy_(shared)
-        first.image_reads.write(prompts.asked, prompts.values, image, space, written)
-        self._normalise(first.block.norm4, image)
-        for number, layer in enumerate(others):
-            if number > 0:  # the second layer's has run for all prompts at once
-                queries = self._attend_to_each_other(layer.block, queries, codes)
-            out = layer.tokens_read.read(queries + codes, image, space)
-            queries = self._think(layer.block, queries + out)
-            layer.image_reads.write(queries + codes, queries, image, space)
-            self._normalise(layer.block.norm4, image)
-        # From here on every token goes alone: the point's and the single mask's are done.
-        queries, codes = queries[:, self._answers], codes[:, self._answers]
-        queries = queries + self._last_read.read(queries + codes, image, space)
+        writer = self._layers[0].image_reads
+        asked, values = writer.ask(prompts.asked, written), writer.fold_values(prompts.values)
+        readers = [*(layer.tokens_read for layer in self._layers[1:]), self._last_read]
+        for number, (layer, reader) in enumerate(zip(self._layers, readers, strict=True)):
+            following = self._layers[number + 1 : number + 2]
+            if not following:  # from here on every token goes alone: two of them are done
+                queries, codes = queries[:, self._answers], codes[:, self._answers]
+            elif number > 0:  # the second layer's has run for all prompts at once
+                queries = self._attend_to_each_other(following[0].block, queries, codes)
+            question = reader.ask(queries + codes)
+            scores = space.take("all scores", len(codes), question.rows, len(shared))
+            for rows in self._pieces:
+                piece = image[:, rows]
+                if number == 0:
+                    piece.copy_(shared[rows])
+                layer.image_reads.write(asked.scores(piece, rows, space), values, piece)
+                piece.copy_(self._normalise(layer.block.norm4, piece))
+                scores[:, :, rows] = question.scores(piece, rows, space)
+            queries = queries + reader.read(scores, image)
+            for next_layer in following:
+                queries = self._think(next_layer.block, queries)
+                asked = next_layer.image_reads.ask(queries + codes)
+                values = next_layer.image_reads.fold_values(queries)
         return self._sam.mask_decoder.transformer.norm_final_attn(queries), image
 
-    def _normalise(self, norm: nn.LayerNorm, image: Tensor) -> None:
+    def _normalise(self, norm: nn.LayerNorm, image: Tensor) -> Tensor:
         weight, bias = norm.weight.to(self._dtype), norm.bias.to(self._dtype)
-        for piece in torch.split(image, self._piece, dim=1):
-            piece.copy_(functional.layer_norm(piece, norm.normalized_shape, weight, bias, norm.eps))
+        return functional.layer_norm(image, norm.normalized_shape, weight, bias, norm.eps)
 
     def _make_masks(
         self, tokens: Tensor, image: Tensor, min_iou: float, first_prompt: int, space: Workspace
@@ -225,9 +236,8 @@ class MaskDecoder:
                 for mask in kept
             ]
             target = logits[done : done + len(kept)]
-            self._upscaling(
-                torch.split(image[prompt], self._piece), torch.stack(weights), target, space
-            )
+            pieces = [image[prompt, rows] for rows in self._pieces]
+            self._upscaling(pieces, torch.stack(weights), target, space)
             done += len(kept)
         candidates = chosen.flatten().nonzero()[:, 0]
         return DecodedMasks(
@@ -277,7 +287,7 @@ class _Upscaling:
             values = self._act(values)
             large = space.take("second", len(values), self._second.shape[1])
             torch.addmm(self._second_bias, values, self._second, out=large)
-            pixels = weights @ self._last_act(large).view(16 * len(piece), -1).t()
+            pixels = (weights @ self._last_act(large).view(16 * len(piece), -1).t()).float()
             rows = len(piece) // side
             part = target[:, row : row + rows]
             part.copy_(pixels.view(part.shape))
