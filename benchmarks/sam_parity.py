@@ -2,7 +2,8 @@
 
     python benchmarks/sam_parity.py --checkpoint seeded.pth --image scene.tif --points 16
 
-Without a checkpoint, seeded vit_b weights are made first (minutes), see `sam_weights.py`. Each
+Without a checkpoint, seeded weights of vit_b, or with `--mobile` of MobileSAM's shape, are made
+first (minutes), see `sam_weights.py`. Each
 line is one image with one choice of options: masks of both, how many are alike bit for bit, the
 most pixels that differ in one mask, and the largest difference of scores.
 """
@@ -106,10 +107,14 @@ def main() -> int:
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--image", help="a raster with bands 1 to 3; a drawn image without it")
     parser.add_argument("--points", type=int, default=32, help="points per side")
+    parser.add_argument("--mobile", action="store_true", help="make MobileSAM's shape of weights")
     parser.add_argument("--device", default="cpu")
     chosen = parser.parse_args()
     whole = read_image(chosen.image)
-    sam = load_sam(chosen.checkpoint)[0] if chosen.checkpoint else make_weights(whole)
+    if chosen.checkpoint:
+        sam = load_sam(chosen.checkpoint)[0]
+    else:
+        sam = make_weights(whole, mobile=chosen.mobile)
     sam = sam.to(torch.device(chosen.device))
     grid = {"points_per_side": chosen.points}
     crops = {**grid, "crop_n_layers": 1, "crop_n_points_downscale_factor": 2}

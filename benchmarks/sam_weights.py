@@ -23,7 +23,10 @@ from skimage.segmentation import slic
 from skimage.transform import resize
 from torch.nn import functional
 
+from alps_geo.models.sam_mobile import TinyEncoder, TinySizes
+
 Pixels = NDArray[np.uint8]
+MOBILE_SAM = TinySizes((64, 128, 160, 320), (2, 2, 6, 2), (1, 4, 5, 10), (1, 7, 14, 7), 256)
 #: Regions in the image that the three masks of a prompt learn: parts, objects, wholes.
 REGIONS = (300, 80, 20)
 
@@ -55,11 +58,13 @@ def draw_image(side: int, seed: int = 0) -> Pixels:
     return np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
 
 
-def seeded_sam(seed: int = 0) -> Sam:
-    """Return vit_b with seeded random weights."""
+def seeded_sam(seed: int = 0, *, mobile: bool = False) -> Sam:
+    """Return vit_b, or MobileSAM, with seeded random weights."""
     torch.manual_seed(seed)
     sam: Sam = sam_model_registry["vit_b"]()
-    return sam
+    if mobile:
+        sam.image_encoder = TinyEncoder(MOBILE_SAM, sam.image_encoder.img_size)
+    return sam.eval()
 
 
 def region_maps(image: Pixels, side: int) -> torch.Tensor:
@@ -160,9 +165,9 @@ def _sharpness(logits: torch.Tensor, stable: float) -> float:
     return factor
 
 
-def make_weights(image: Pixels, *, steps: int = 400, seed: int = 0) -> Sam:
-    """Return seeded vit_b weights whose masks of an image vary and pass SAM's thresholds."""
-    sam = seeded_sam(seed)
+def make_weights(image: Pixels, *, steps: int = 400, seed: int = 0, mobile: bool = False) -> Sam:
+    """Return seeded weights whose masks of an image vary and pass SAM's thresholds."""
+    sam = seeded_sam(seed, mobile=mobile)
     fit_decoder(sam, image, steps=steps, seed=seed)
     set_scales(sam, image)
     return sam.eval()
