@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from .errors import RunError
 from .grid import Grid, Window
+from .lines import Patch, seen_beyond, settle, strip_between
 from .progress import NoProgress, Progress
 from .runs import Runs
 from .stitch import Stitching
@@ -200,15 +201,16 @@ def paint_cores(
     coverage : Coverage
         Of the core.
     """
-    rank = stitching.rank
     columns = 1 + max(tile.col for tile in tiles)
     places = {(tile.row, tile.col): index for index, tile in enumerate(tiles)}
+    depth = max(fill, 1 + max(map(seen_beyond, tiles)))
 
-    @lru_cache(maxsize=2 * columns + 3)
+    @lru_cache(maxsize=2 * columns + 4)
     def shared_runs(index: int) -> Runs:
-        """Return what others paint of a tile's masks: little, so that rows of tiles fit."""
-        return shift_runs(read(index), tiles[index]).outside(tiles[index].core.shrink(fill))
+        """Return what others need of a tile's masks: little, so that rows of tiles fit."""
+        return shift_runs(read(index), tiles[index]).outside(tiles[index].core.shrink(depth))
 
+    settled: dict[int, list[Patch]] = {}
     for index, tile in enumerate(tiles):
         record = read(index)
         runs_of = {index: shift_runs(record, tile)}
@@ -216,8 +218,58 @@ def paint_cores(
         near = neighbourhood(tile, places, reach=1 + fill // tiles[0].core.height)
         runs_of |= {other: shared_runs(other) for other in near if other != index}
         segment, runs = gather_window(seen, runs_of, tiles, stitching)
-        painted = _paint(seen, segment, runs, rank)
+        painted = _paint(seen, segment, runs, stitching.rank)
+        for pair, strip in _lines(index, tiles, places):
+            border = strip.grow(1, scene.height, scene.width)
+            parts = {other: shared_runs(other) for other in _meeting(pair, border, tiles, places)}
+            patches = _settle_line(pair, border, parts, tiles, stitching)
+            for number, patch in zip(pair, patches, strict=True):
+                settled.setdefault(number, []).append(patch)
+        for patch in settled.pop(index, []):
+            patch.apply(painted, seen)
         yield tile, *_finish_core(painted, seen, tile, record, fill)
+
+
+def _lines(
+    index: int, tiles: Sequence[Tile], places: dict[tuple[int, int], int]
+) -> Iterator[tuple[tuple[int, int], Window]]:
+    """Give the tiles right of a tile and below it, each with what both see of their cores."""
+    tile = tiles[index]
+    for place in ((tile.row, tile.col + 1), (tile.row + 1, tile.col)):
+        if place in places:
+            strip = strip_between(tile, tiles[places[place]])
+            if strip is not None:
+                yield (index, places[place]), strip
+
+
+def _meeting(
+    pair: tuple[int, int],
+    window: Window,
+    tiles: Sequence[Tile],
+    places: dict[tuple[int, int], int],
+) -> list[int]:
+    """Return the numbers of the tiles around two that see something of a window."""
+    around = {number for end in pair for number in neighbourhood(tiles[end], places, reach=1)}
+    return sorted(number for number in around if tiles[number].window.intersect(window))
+
+
+def _settle_line(
+    pair: tuple[int, int],
+    seen: Window,
+    runs_of: Mapping[int, Runs],
+    tiles: Sequence[Tile],
+    stitching: Stitching,
+) -> tuple[Patch, Patch]:
+    """Return what changes in the cores of two tiles side by side."""
+    painted = _paint(seen, *gather_window(seen, runs_of, tiles, stitching), stitching.rank)
+    views = []
+    for index in pair:
+        segment = stitching.segment[stitching.masks_of(index)]
+        runs = runs_of[index].clip(seen)
+        used = (segment > 0) & (np.diff(runs.offsets) > 0)
+        views.append(_paint(seen, segment[used], runs.take(used), stitching.rank))
+    first, second = (tiles[index] for index in pair)
+    return settle((first, second), seen, painted, (views[0], views[1]))
 
 
 def shift_runs(record: TileRecord, tile: Tile) -> Runs:

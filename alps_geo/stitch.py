@@ -3,13 +3,14 @@
 Masks that `matching` finds to be the same belong to one segment. Its pixels are, in each core,
 those its own tile saw, and past the core, on the sides where a mask ends within what its tile sees,
 the rest of that mask. So a straight border is left only where a mask runs out of its tile and no
-neighbour saw the rest; such masks are painted below all others.
+neighbour saw the rest; such masks are painted below all others, and `lines` moves their borders.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ class Stitching:
         """Number of segments, hidden ones included."""
         return len(self.area) - 1
 
-    @property
+    @cached_property
     def rank(self) -> NDArray[np.int64]:
         """Place of each segment in painting order, shape (n_segments + 1,).
 

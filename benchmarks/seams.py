@@ -4,7 +4,8 @@ Prints for each scene: label changes across the lines between tile cores over th
 16 pixels beside them (1.0: no seam shows), and how well the labels agree (adjusted Rand index) with
 those of a run with the tile grid shifted by half a core, and of a run with another tile size. The
 shift comes from cutting rows and columns off the scene's upper left; classes are the first run's,
-and changes are the mean of both grids.
+and changes are the mean of both grids. K-means ends in another optimum with another seed, so
+`--seed 0 1 2` says more than one: figures are means over the seeds.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from sklearn.metrics import adjusted_rand_score
 
-from alps_geo.pipeline import label
+from alps_geo.outputs import Outputs
+from alps_geo.pipeline import classify, label
 
 # JPEG's blocks have 8 or 16 pixels and show in labels too; core lines lie on their borders.
 BESIDE = 16
@@ -30,7 +32,11 @@ BESIDE = 16
 
 def run(scene: Path, out: Path, **options: object) -> NDArray[np.integer]:
     """Label a scene, and return its labels."""
-    outputs = label(scene, out, **options)
+    return read_labels(label(scene, out, **options))
+
+
+def read_labels(outputs: Outputs) -> NDArray[np.integer]:
+    """Return the labels of a run's only scene."""
     with rasterio.open(outputs.labels[0]) as file:
         labels: NDArray[np.integer] = file.read(1)
     return labels
@@ -66,24 +72,35 @@ def crop(scene: Path, target: Path, margin: int, side: int | None = None) -> Non
 
 
 def measure(
-    scene: Path, folder: Path, size: int, options: dict[str, object]
+    scene: Path, folder: Path, size: int, seeds: list[int], options: dict[str, object]
 ) -> tuple[float, float, float]:
-    """Return the ratio of changes, and the agreement with a shifted grid and another size."""
+    """Return the ratio of changes, and the agreement with a shifted grid and another size.
+
+    Means over the seeds, which are those of the classes only.
+    """
     overlap = size // 4
+    first, second, third = (folder / name for name in ("first", "second", "third"))
     common = {**options, "overlap": overlap}
-    labels = run(scene, folder / "first", tile_size=size, **common)
-    stitched = json.loads((folder / "first" / "run.json").read_text())["scenes"][0]["segments"]
+    labels = run(scene, first, tile_size=size, seed=seeds[0], **common)
+    stitched = json.loads((first / "run.json").read_text())["scenes"][0]["segments"]
     print(f"{scene.parent.name}: {stitched}")
-    given = {**common, "classes": str(folder / "first")}
+    given = {**common, "classes": str(first)}
     margin = (size - overlap) // 2
     crop(scene, folder / "shifted.tif", margin)
-    shifted = run(folder / "shifted.tif", folder / "second", tile_size=size, **given)
-    other = run(scene, folder / "third", tile_size=size * 3 // 2, **given)
-    return (
-        float(np.nanmean([seam_ratio(image, size - overlap) for image in (labels, shifted)])),
-        agreement(labels[margin:, margin:], shifted),
-        agreement(labels, other),
-    )
+    shifted = run(folder / "shifted.tif", second, tile_size=size, **given)
+    other = run(scene, third, tile_size=size * 3 // 2, **given)
+    rows = []
+    for seed in seeds:
+        if seed != seeds[0]:
+            labels = read_labels(classify(first, seed=seed))
+            shifted, other = (
+                read_labels(classify(out, classes=str(first))) for out in (second, third)
+            )
+        ratios = [seam_ratio(image, size - overlap) for image in (labels, shifted)]
+        agreements = agreement(labels[margin:, margin:], shifted), agreement(labels, other)
+        rows.append((float(np.nanmean(ratios)), *agreements))
+    ratio, one, two = (statistics.mean(column) for column in zip(*rows, strict=True))
+    return ratio, one, two
 
 
 def main() -> None:
@@ -95,6 +112,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, help="only a square of so many pixels of each scene")
     parser.add_argument("--checkpoint", help="SAM weights of your own")
     parser.add_argument("--points-per-side", type=int, default=32)
+    parser.add_argument("--seed", nargs="+", type=int, default=[0], metavar="N")
     options = parser.parse_args()
     chosen = {"model": options.model, "points_per_side": options.points_per_side}
     if options.checkpoint:
@@ -107,7 +125,7 @@ def main() -> None:
                 part.parent.mkdir()
                 crop(scene, part, 0, options.side)
             source = part if options.side else scene
-            rows.append(measure(source, Path(folder), options.tile_size, chosen))
+            rows.append(measure(source, Path(folder), options.tile_size, options.seed, chosen))
         ratio, shifted, other = rows[-1]
         print(f"  changes {ratio:.2f}, ARI shifted {shifted:.3f}, ARI other size {other:.3f}")
     medians = [statistics.median(column) for column in zip(*rows, strict=True)]

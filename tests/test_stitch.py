@@ -214,6 +214,29 @@ def test_a_mask_that_would_end_in_a_straight_line_is_painted_below(tmp_path) -> 
     assert painting.visible.tolist() == [0, 40 * 68, 20 * 12]
 
 
+def test_labels_end_where_a_tile_saw_a_border_rather_than_at_the_line_between_two() -> None:
+    # Both masks run out of their tiles, but not where they meet: the first ends at column 72.
+    tiles = plan_tiles(64, 160, TileSettings(96, 32))
+    seen = np.zeros((2, 64, 160), bool)
+    seen[0, :30, 20:80] = seen[0, 30:, 20:72] = True
+    seen[1, 30:, 48:120] = True
+    parts = [
+        some[:, tile.window.col : tile.window.col_stop]
+        for some, tile in zip(seen, tiles[:2], strict=True)
+    ]
+    masks = [Masks.from_runs(Runs.from_bitmaps(part[np.newaxis])) for part in parts]
+    masks.append(Masks.empty())
+    nothing = Runs.from_bitmaps(np.zeros((1, 64, 96), bool))
+    counts = GateCounts(1, 0, 0, 1)
+    records = [TileRecord(some, None, nothing, nothing, counts, {}) for some in masks]
+    stitching = stitch(tiles, masks.__getitem__)
+    cores = paint_cores(Window(0, 0, 64, 160), tiles, records.__getitem__, stitching)
+    image = np.concatenate([ids for _, ids, _ in cores], axis=1)
+    assert (image[30:, 63] == image[30:, 64]).all()
+    assert (image[30:, 71] != image[30:, 72]).all()
+    assert (image[:30, 64:] == 0).all()  # only the first tile sees something there, not its own
+
+
 def test_small_segments_are_painted_on_top_of_large_ones(tmp_path) -> None:
     bitmaps = np.zeros((2, 64, 64), bool)
     bitmaps[0, 20:30, 20:30] = True
