@@ -32,6 +32,7 @@ from .legend import Legend
 from .progress import Progress
 from .settings import ClassSettings
 from .source import FeatureSource
+from .whitening import measure_axes, rotate
 
 SAMPLE_SIZE = 20000
 # A column that varies less than float32 can tell is constant; scaling it would blow up noise.
@@ -42,6 +43,7 @@ _LEARNED = {
     "class_of_center": np.int32,
     "mean": np.float64,
     "scale": np.float64,
+    "axes": np.float64,
 }
 
 
@@ -77,12 +79,14 @@ class ClassModel:
     Attributes
     ----------
     centers_ : ndarray of float64, shape (n_centers, n_features)
-        In standardised, weighted features.
+        In standardised, weighted, whitened features.
     counts_ : ndarray of int64, shape (n_centers,)
         Segments each centre was made from.
     class_of_center_ : ndarray of int32, shape (n_centers,)
     mean_, scale_ : ndarray of float64, shape (n_features,)
         What standardises features: (value - mean) / scale.
+    axes_ : ndarray of float64, shape (n_features, n_features)
+        What whitens them then; see `whitening`.
     legend_ : Legend
     n_samples_ : int
     inertia_, n_passes_, settled_ : float, int, bool
@@ -94,6 +98,7 @@ class ClassModel:
     class_of_center_: NDArray[np.int32]
     mean_: Rows
     scale_: Rows
+    axes_: Rows
     legend_: Legend
     n_samples_: int
     inertia_: float
@@ -151,6 +156,8 @@ class ClassModel:
             raise SettingsError(_too_few(wanted, found, distinct))
         self.mean_ = seen.mean
         self.scale_ = np.where(seen.std > CONSTANT * np.abs(seen.mean), seen.std, 1.0)
+        self.axes_ = np.eye(len(seen.mean))
+        self.axes_ = measure_axes(self._transform(seen.sample), seed)
         self.n_samples_ = found
 
         def blocks() -> Iterator[Rows]:
@@ -326,6 +333,9 @@ class ClassModel:
         model = cls(ClassSettings(**header["settings"]), source)
         size, columns = model.settings.n_classes, len(source.names)
         shapes = {"centers": (size, columns), "mean": (columns,), "scale": (columns,)}
+        shapes["axes"] = (columns, columns)
+        # Files of version 1 have none.
+        tensors = {"axes": np.eye(columns), **tensors}
         for name, dtype in _LEARNED.items():
             tensor = tensors[name]
             if tensor.dtype != dtype or tensor.shape != shapes.get(name, (size,)):
@@ -365,7 +375,7 @@ class ClassModel:
         rows: Rows = features.astype(np.float64)
         rows -= self.mean_
         rows *= self.source.weights / self.scale_
-        return rows
+        return rotate(rows, self.axes_)
 
 
 def _margin(rows: Rows, first: Rows, second: Rows) -> Rows:

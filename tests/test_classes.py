@@ -22,6 +22,7 @@ from alps_geo.clustering import (
     BLOCK,
     nearest,
     reblock,
+    seed_centers,
     sketch,
     squared_distance,
     update_exactly,
@@ -33,6 +34,7 @@ from alps_geo.palette import PALETTE
 from alps_geo.progress import RecordedProgress
 from alps_geo.settings import ClassSettings
 from alps_geo.source import FeatureSource
+from alps_geo.whitening import measure_axes, rotate
 
 STRETCH = {"kind": "percentile", "low": [0.1, 2.0, 3.0], "high": [200.0, 210.5, 1 / 3]}
 
@@ -83,6 +85,7 @@ def test_more_rows_than_the_sample_are_clustered_as_well_as_by_full_k_means() ->
     values = values[np.argsort(values[:, 0])]  # the worst order for online k-means
     model = ClassModel(ClassSettings(n_classes=12), make_source(8)).fit(cut(values, [9, 20000]))
     rows = (values - values.mean(axis=0, dtype=float)) / values.std(axis=0, dtype=float)
+    rows = rotate(rows, model.axes_)
     full = KMeans(12, n_init=3, random_state=1).fit(rows)
     assert model.inertia_ <= 1.02 * full.inertia_
     ours = ((rows - model.centers_[nearest(rows, model.centers_)]) ** 2).sum()
@@ -190,6 +193,38 @@ def test_weights_must_fit_the_names() -> None:
 
 
 # Clustering, piece by piece
+
+
+def test_files_of_version_1_have_no_axes_and_are_read(model: ClassModel, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    header, tensors = read_parts(path)
+    del tensors["axes"]
+    classfile.write(path, header, tensors)
+    assert (ClassModel.load(path).axes_ == np.eye(6)).all()
+
+
+def test_whitened_rows_scatter_more_alike_inside_small_clusters() -> None:
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(4000, 8)) @ rng.normal(size=(8, 8))
+    centers = seed_centers(rows, 64, 0)
+    rest = rows - centers[nearest(rows, centers)]
+    whitened = rotate(rest, measure_axes(rows, 0))
+    assert np.linalg.cond(np.cov(whitened.T)) < np.linalg.cond(np.cov(rest.T)) / 3
+
+
+def test_a_row_is_whitened_the_same_in_any_company() -> None:
+    rows = make_blobs(500)[0].astype(np.float64)
+    axes = measure_axes(rows, 0)
+    alone = np.concatenate([rotate(row[None], axes) for row in rows])
+    assert alone.tobytes() == rotate(rows, axes).tobytes()
+
+
+@pytest.mark.parametrize("shape", [(10, 4), (2000, 65)], ids=["few rows", "many columns"])
+def test_what_cannot_be_measured_stays_as_it_is(shape: tuple[int, int]) -> None:
+    rows = np.random.default_rng(1).normal(size=shape)
+    assert (measure_axes(rows, 0) == np.eye(shape[1])).all()
+    assert (measure_axes(np.zeros((100, 3)), 0) == np.eye(3)).all()
 
 
 def test_the_online_step_is_that_of_mini_batch_k_means() -> None:
@@ -457,7 +492,7 @@ def test_a_file_gives_back_every_bit(
     edited = edited.recolor({1: "#010203"})
     edited.save(tmp_path / classfile.FILE_NAME)
     loaded = ClassModel.load(tmp_path)  # the folder of a run
-    for name in ("centers_", "counts_", "class_of_center_", "mean_", "scale_"):
+    for name in ("centers_", "counts_", "class_of_center_", "mean_", "scale_", "axes_"):
         ours, theirs = getattr(edited, name), getattr(loaded, name)
         assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
         assert ours.tobytes() == theirs.tobytes()
@@ -524,6 +559,7 @@ def read_parts(path: Path) -> tuple[dict[str, object], dict[str, NDArray[np.gene
         ("centers", np.zeros((4, 6)), r"centers is float64 of shape \(4, 6\)"),
         ("mean", np.zeros(6, np.float32), "mean is float32"),
         ("scale", np.zeros(6), "below 0"),
+        ("axes", np.zeros((6, 5)), r"axes is float64 of shape \(6, 5\)"),
         ("weights", np.ones(5, np.float32), "6 features"),
         ("class_of_center", np.zeros(5, np.int32), "centres and classes do not match"),
     ],
@@ -572,8 +608,8 @@ def write_safetensors(path: Path, metadata: dict[str, str]) -> None:
         ({"alps_geo": "[]"}, "does not say that it is one"),
         ({"alps_geo": '{"format": "cake"}'}, "does not say that it is one"),
         (
-            {"alps_geo": '{"format": "alps-geo class model", "version": 2}'},
-            "by a newer alps-geo .*version 2, this one reads up to 1.; upgrade",
+            {"alps_geo": '{"format": "alps-geo class model", "version": 3}'},
+            "by a newer alps-geo .*version 3, this one reads up to 2.; upgrade",
         ),
     ],
 )

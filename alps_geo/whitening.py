@@ -1,0 +1,67 @@
+"""Which differences between rows tell classes apart: those large beside the scatter of like rows.
+
+K-means takes clusters for round. So rows are first brought to where small clusters are: distances
+are measured in units of the scatter inside them, which is that of one thing. It is the metric of
+linear discriminant analysis and of mixtures with one shared covariance, without their labels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.covariance import ledoit_wolf_shrinkage
+
+from .clustering import Rows, nearest, seed_centers
+
+#: Clusters so small that the scatter inside them is that of one thing, and rows each has at least.
+_CLUSTERS, _ROWS_EACH = 64, 8
+#: Share of the scatter that is taken as equal in all directions, at least; more for few rows.
+_SHRINKAGE = 0.1
+#: An embedding of more columns stays as it is: few rows say too little, and rotating takes long.
+_MAX_COLUMNS = 64
+
+
+def measure_axes(sample: Rows, seed: int) -> Rows:
+    """Return the matrix after which rows scatter alike in all directions inside small clusters.
+
+    Parameters
+    ----------
+    sample : ndarray of float64, shape (n_sampled, n_columns)
+        Standardised and weighted.
+    seed : int
+
+    Returns
+    -------
+    ndarray of float64, shape (n_columns, n_columns)
+        Symmetric; the identity where there is nothing to measure.
+    """
+    columns = sample.shape[1]
+    count = min(_CLUSTERS, len(sample) // _ROWS_EACH)
+    if count < 2 or columns > _MAX_COLUMNS:
+        return np.eye(columns)
+    centers = seed_centers(sample, count, seed)
+    rest = sample - centers[nearest(sample, centers)]
+    scatter = np.einsum("ni,nj->ij", rest, rest) / len(rest)
+    usual = float(np.trace(scatter)) / columns
+    if usual <= 0:
+        return np.eye(columns)
+    equal = max(_SHRINKAGE, float(ledoit_wolf_shrinkage(rest, assume_centered=True)))
+    scatter = (1 - equal) * scatter / usual + equal * np.eye(columns)
+    sizes, directions = np.linalg.eigh(scatter)
+    axes: Rows = (directions / np.sqrt(sizes)) @ directions.T
+    return axes
+
+
+def rotate(rows: Rows, axes: Rows) -> Rows:
+    """Multiply rows by a matrix, each the same to the last bit in any company.
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (n_rows, n_columns)
+    axes : ndarray of float64, shape (n_columns, n_columns)
+    """
+    if np.array_equal(axes, np.eye(len(axes))):
+        return rows
+    turned = np.zeros_like(rows)
+    for column, axis in zip(rows.T, axes, strict=True):
+        turned += column[:, np.newaxis] * axis
+    return turned
