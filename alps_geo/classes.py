@@ -156,8 +156,7 @@ class ClassModel:
             raise SettingsError(_too_few(wanted, found, distinct))
         self.mean_ = seen.mean
         self.scale_ = np.where(seen.std > CONSTANT * np.abs(seen.mean), seen.std, 1.0)
-        self.axes_ = np.eye(len(seen.mean))
-        self.axes_ = measure_axes(self._transform(seen.sample), seed)
+        self.axes_ = measure_axes(self._standardise(seen.sample), seed)
         self.n_samples_ = found
 
         def blocks() -> Iterator[Rows]:
@@ -332,8 +331,12 @@ class ClassModel:
         )
         model = cls(ClassSettings(**header["settings"]), source)
         size, columns = model.settings.n_classes, len(source.names)
-        shapes = {"centers": (size, columns), "mean": (columns,), "scale": (columns,)}
-        shapes["axes"] = (columns, columns)
+        shapes = {
+            "centers": (size, columns),
+            "mean": (columns,),
+            "scale": (columns,),
+            "axes": (columns, columns),
+        }
         # Files of version 1 have none.
         tensors = {"axes": np.eye(columns), **tensors}
         for name, dtype in _LEARNED.items():
@@ -371,11 +374,13 @@ class ClassModel:
             changed.class_of_center_ = np.asarray(owners, np.int32)
         return changed
 
+    def _standardise(self, features: NDArray[np.float32]) -> Rows:
+        scale = self.source.weights / self.scale_
+        rows: Rows = (features.astype(np.float64) - self.mean_) * scale
+        return rows
+
     def _transform(self, features: NDArray[np.float32]) -> Rows:
-        rows: Rows = features.astype(np.float64)
-        rows -= self.mean_
-        rows *= self.source.weights / self.scale_
-        return rotate(rows, self.axes_)
+        return rotate(self._standardise(features), self.axes_)
 
 
 def _margin(rows: Rows, first: Rows, second: Rows) -> Rows:

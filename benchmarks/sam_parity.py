@@ -3,9 +3,9 @@
     python benchmarks/sam_parity.py --checkpoint seeded.pth --image scene.tif --points 16
 
 Without a checkpoint, seeded weights of vit_b, or with `--mobile` of MobileSAM's shape, are made
-first (minutes), see `sam_weights.py`. Each
-line is one image with one choice of options: masks of both, how many are alike bit for bit, the
-most pixels that differ in one mask, and the largest difference of scores.
+first (minutes), see `sam_weights.py`. Each line is one image with one choice of options: masks of
+both, how many are alike bit for bit, the most pixels that differ in one mask, and the largest
+difference of scores.
 """
 
 from __future__ import annotations

@@ -23,10 +23,9 @@ from skimage.segmentation import slic
 from skimage.transform import resize
 from torch.nn import functional
 
-from alps_geo.models.sam_mobile import TinyEncoder, TinySizes
+from alps_geo.models.sam_mobile import MOBILE_SAM, TinyEncoder
 
 Pixels = NDArray[np.uint8]
-MOBILE_SAM = TinySizes((64, 128, 160, 320), (2, 2, 6, 2), (1, 4, 5, 10), (1, 7, 14, 7), 256)
 #: Regions in the image that the three masks of a prompt learn: parts, objects, wholes.
 REGIONS = (300, 80, 20)
 

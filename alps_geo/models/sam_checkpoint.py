@@ -24,7 +24,7 @@ from segment_anything.modeling import (
 )
 
 from ..errors import ModelError
-from .sam_mobile import TinyEncoder, TinySizes, is_mobile, recognise_tiny, rename
+from .sam_mobile import MOBILE_SAM, TinyEncoder, TinySizes, is_mobile, recognise_tiny, rename
 
 State = Mapping[str, torch.Tensor]
 #: Colour statistics of SAM's training images; checkpoints do not carry them.
@@ -178,7 +178,7 @@ def _recognise(state: State) -> Architecture:
 
 def _recognise_mobile(state: State) -> Architecture:
     tiny = recognise_tiny(state)
-    official = tiny.widths == (64, 128, 160, 320) and tiny.depths == (2, 2, 6, 2)
+    official = (tiny.widths, tiny.depths) == (MOBILE_SAM.widths, MOBILE_SAM.depths)
     return Architecture(
         name="mobile-sam" if official else f"mobile-sam-{tiny.widths[-1]}x{sum(tiny.depths)}",
         # The tensors do not tell: TinyViT takes images of any size, MobileSAM those of SAM.

@@ -133,17 +133,21 @@ class MaskDecoder:
         first = self._layers[0]
         read, written = first.tokens_read.share(image), first.image_reads.share(image)
         image = image.to(self._dtype)
-        for start in range(0, len(points), _SHARED_PROMPTS):
-            shared = self._run_shared(points[start : start + _SHARED_PROMPTS], read)
 
-            def decode_some(
-                offset: int, space: Workspace, shared: _Prompts = shared, start: int = start
-            ) -> DecodedMasks:
-                prompts = shared.take(slice(offset, offset + batch))
-                tokens, values = self._run_own(prompts, image, written, space)
-                return self._make_masks(tokens, values, min_iou, start + offset, space)
+        def few_prompts() -> Iterator[tuple[int, _Prompts]]:
+            """Give a few prompts at a time, with the number of the first."""
+            for start in range(0, len(points), _SHARED_PROMPTS):
+                shared = self._run_shared(points[start : start + _SHARED_PROMPTS], read)
+                for offset in range(0, len(shared.codes), batch):
+                    yield start + offset, shared.take(slice(offset, offset + batch))
 
-            yield from self._lanes.map(decode_some, range(0, len(shared.codes), batch))
+        def run(item: tuple[int, _Prompts], space: Workspace) -> DecodedMasks:
+            """Decode a few prompts."""
+            first_prompt, prompts = item
+            tokens, values = self._run_own(prompts, image, written, space)
+            return self._make_masks(tokens, values, min_iou, first_prompt, space)
+
+        yield from self._lanes.map(run, few_prompts())
 
     def _run_shared(self, points: Tensor, read: SharedImage) -> _Prompts:
         tokens = self._tokens(points)
@@ -192,13 +196,13 @@ class MaskDecoder:
         image = space.take("image", len(codes), *shared.shape)
         writer = self._layers[0].image_reads
         asked, values = writer.ask(prompts.asked, written), writer.fold_values(prompts.values)
-        readers = [*(layer.tokens_read for layer in self._layers[1:]), self._last_read]
-        for number, (layer, reader) in enumerate(zip(self._layers, readers, strict=True)):
-            following = self._layers[number + 1 : number + 2]
-            if not following:  # from here on every token goes alone: two of them are done
+        pairs = zip(self._layers, [*self._layers[1:], None], strict=True)
+        for number, (layer, following) in enumerate(pairs):
+            if following is None:  # from here on every token goes alone: two of them are done
                 queries, codes = queries[:, self._answers], codes[:, self._answers]
             elif number > 0:  # the second layer's has run for all prompts at once
-                queries = self._attend_to_each_other(following[0].block, queries, codes)
+                queries = self._attend_to_each_other(following.block, queries, codes)
+            reader = self._last_read if following is None else following.tokens_read
             question = reader.ask(queries + codes)
             scores = space.take("all scores", len(codes), question.rows, len(shared))
             for rows in self._pieces:
@@ -209,10 +213,10 @@ class MaskDecoder:
                 piece.copy_(self._normalise(layer.block.norm4, piece))
                 scores[:, :, rows] = question.scores(piece, rows, space)
             queries = queries + reader.read(scores, image)
-            for next_layer in following:
-                queries = self._think(next_layer.block, queries)
-                asked = next_layer.image_reads.ask(queries + codes)
-                values = next_layer.image_reads.fold_values(queries)
+            if following is not None:
+                queries = self._think(following.block, queries)
+                asked = following.image_reads.ask(queries + codes)
+                values = following.image_reads.fold_values(queries)
         return self._sam.mask_decoder.transformer.norm_final_attn(queries), image
 
     def _normalise(self, norm: nn.LayerNorm, image: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import queue
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
@@ -57,42 +58,66 @@ class Lanes:
     """
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
-        count = torch.get_num_threads() if device.type == "cpu" else 1
-        self._spaces = [Workspace(device, dtype) for _ in range(count)]
+        self._count = torch.get_num_threads() if device.type == "cpu" else 1
         self._free: queue.SimpleQueue[Workspace] = queue.SimpleQueue()
-        for space in self._spaces:
-            self._free.put(space)
+        for _ in range(self._count):
+            self._free.put(Workspace(device, dtype))
         self._threads: ThreadPoolExecutor | None = None
-        if count > 1:
-            self._threads = ThreadPoolExecutor(count, "lane", torch.set_num_threads, (1,))
+        if self._count > 1:
+            self._threads = ThreadPoolExecutor(self._count, "lane", torch.set_num_threads, (1,))
 
     def map(
         self, work: Callable[[Item, Workspace], Result], items: Iterable[Item]
     ) -> Iterator[Result]:
         """Do work on every item; yield the results in the order of the items."""
+
+        @torch.inference_mode()
+        def run(item: Item) -> Result:
+            """Do work in whichever workspace is free."""
+            space = self._free.get()
+            try:
+                return work(item, space)
+            finally:
+                self._free.put(space)
+
         if self._threads is None:
-            for item in items:
-                yield work(item, self._spaces[0])
+            yield from map(run, items)
             return
-        waiting: list[Future[Result]] = []
         threads = torch.get_num_threads()
         try:
-            for item in items:
-                waiting.append(self._threads.submit(self._run, work, item))
-                if len(waiting) > _WAITING * len(self._spaces):
-                    yield waiting.pop(0).result()
-            while waiting:
-                yield waiting.pop(0).result()
+            yield from map_ahead(self._threads, run, items, _WAITING * self._count)
         finally:
-            for future in waiting:
-                future.cancel()
             # A thread that limits itself also changes what threads to come begin with.
             torch.set_num_threads(threads)
 
-    @torch.inference_mode()
-    def _run(self, work: Callable[[Item, Workspace], Result], item: Item) -> Result:
-        space = self._free.get()
-        try:
-            return work(item, space)
-        finally:
-            self._free.put(space)
+
+def map_ahead(
+    threads: Executor, function: Callable[[Item], Result], items: Iterable[Item], most: int
+) -> Iterator[Result]:
+    """Map a function over items in threads, with a bounded number of results waiting.
+
+    Parameters
+    ----------
+    threads : Executor
+    function : callable
+    items : iterable
+        Made here, one after another.
+    most : int
+        Items that are handed out before the first result is taken.
+
+    Yields
+    ------
+    Result
+        In the order of the items.
+    """
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(threads.submit(function, item))
+            if len(waiting) > most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -49,6 +49,10 @@ class TinySizes:
     channels: int
 
 
+#: The sizes of the official MobileSAM.
+MOBILE_SAM = TinySizes((64, 128, 160, 320), (2, 2, 6, 2), (1, 4, 5, 10), (1, 7, 14, 7), 256)
+
+
 class TinyEncoder(nn.Module):
     """TinyViT and SAM's neck: images (n, 3, side, side) to embeddings.
 

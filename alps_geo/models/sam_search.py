@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from ..runs import Runs
 from .sam_batch import BatchSize
 from .sam_decoder import DecodedMasks, MaskDecoder
 from .sam_images import ImageFrame
+from .sam_lanes import map_ahead
 from .sam_postprocess import Resampler
 
 #: Batches of logits that wait for a thread to measure them; bounds memory.
@@ -221,12 +223,8 @@ class CropSearch:
         repeated = points.repeat(self._decoder.masks_per_prompt, axis=0)
         parts = [_Candidates.none(self._logits_side)]
         with ThreadPoolExecutor(1) as thread:
-            waiting: list[Future[_Candidates]] = []
-            for group in _gather(decoded):
-                waiting.append(thread.submit(self._measure, task, group, repeated))
-                if len(waiting) > _WAITING:
-                    parts.append(waiting.pop(0).result())
-            parts.extend(item.result() for item in waiting)
+            measure = partial(self._measure, task, points=repeated)
+            parts += map_ahead(thread, measure, _gather(decoded), _WAITING)
         return _Candidates.concatenate(parts)
 
     def _measure(
