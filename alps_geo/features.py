@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +33,9 @@ def pool_features(runs: Runs, embedding: Embedding, shape: tuple[int, int]) -> F
     """Average an embedding under each mask (eq. 4 of the ALPS paper).
 
     The embedding is brought to the tile's pixels by bilinear interpolation, and its mean over the
-    mask's pixels is the mask's feature. Interpolation is linear, so the mean is taken on the cells
-    with weights `U' m`, all masks in one sparse product; the numbers are those of the definition.
+    mask's pixels is the mask's feature. Interpolation is linear, so the embedding is interpolated
+    down only, and weighted by what each run's pixels take from each cell across: the numbers are
+    those of the definition, all masks in one sparse product.
 
     Parameters
     ----------
@@ -49,23 +49,41 @@ def pool_features(runs: Runs, embedding: Embedding, shape: tuple[int, int]) -> F
     -------
     Features
     """
-    height, width = shape
     _, rows, cols = embedding.values.shape
-    weights = runs.matrix(height, width).astype(np.float64)
-    areas = runs.areas.astype(np.float64)
     if embedding.as_authors:
-        weights, areas = _weigh_as_authors(weights, shape, (rows, cols), embedding.stride)
-    elif embedding.stride != 1:
-        weights = weights @ _upsampling(height, width, rows, cols, embedding.stride)
+        weights, divisors = _weigh_as_authors(runs, shape, (rows, cols), embedding.stride)
+        down = sparse.eye_array(rows)
+    else:
+        weights = _weigh_across(runs, shape, cols, embedding.stride)
+        divisors = runs.areas.astype(np.float64)
+        down = _upsample_axis(shape[0], rows, embedding.stride)
     values = np.empty((len(runs), len(embedding.names)), np.float32)
     for index, plane in enumerate(embedding.values):
         # In float64, so that the mean of a constant is that constant in every tile.
-        values[:, index] = (weights @ plane.ravel().astype(np.float64)) / areas
+        values[:, index] = (weights @ (down @ plane.astype(np.float64)).ravel()) / divisors
     return Features(values, embedding.names, embedding.weights)
 
 
+def _weigh_across(runs: Runs, shape: tuple[int, int], cols: int, stride: float) -> sparse.csr_array:
+    """Return masks' weights on cells interpolated down only, shape (n_masks, height * cols)."""
+    height, width = shape
+    across = _upsample_axis(width, cols, stride)
+    sums = np.zeros((width + 1, cols))
+    np.cumsum(across.toarray(), axis=0, out=sums[1:])
+    row, start, stop = runs.values.astype(np.int64).T
+    # The cells that a run's pixels lie between; a row of pixels has one or two.
+    first = across.indices[across.indptr[start]].astype(np.int64)
+    last = across.indices[across.indptr[stop] - 1]
+    sizes = last + 1 - first
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    cells = np.repeat(first - ends[:-1], sizes) + np.arange(ends[-1])
+    weights = sums[np.repeat(stop, sizes), cells] - sums[np.repeat(start, sizes), cells]
+    places = np.repeat(row * cols, sizes) + cells
+    return sparse.csr_array((weights, places, ends[runs.offsets]), (len(runs), height * cols))
+
+
 def _weigh_as_authors(
-    masks: sparse.csr_array, shape: tuple[int, int], cells: tuple[int, int], stride: float
+    runs: Runs, shape: tuple[int, int], cells: tuple[int, int], stride: float
 ) -> tuple[sparse.csr_array, NDArray[np.float64]]:
     """Return each mask's weights on the cells, and what the authors' program divides by.
 
@@ -77,19 +95,12 @@ def _weigh_as_authors(
     shrinking = sparse.kron(
         *(_upsample_axis(*axis, ratio) for axis in zip(fine, shape, strict=True))
     )
+    masks = runs.matrix(*shape).astype(np.float64)
     soft = sparse.csr_array(masks @ shrinking.T)
     growing = sparse.kron(*(_upsample_axis(*axis, 4) for axis in zip(fine, cells, strict=True)))
     touched = np.diff(soft.indptr).astype(np.float64)
     # A mask too thin for the coarser grid has no product at all: their program makes it zero.
     return sparse.csr_array(soft @ growing), np.maximum(touched, 1)
-
-
-@lru_cache(maxsize=4)
-def _upsampling(height: int, width: int, rows: int, cols: int, stride: float) -> sparse.csr_array:
-    """Return bilinear interpolation from cells to pixels, shape (height * width, rows * cols)."""
-    return sparse.csr_array(
-        sparse.kron(_upsample_axis(height, rows, stride), _upsample_axis(width, cols, stride))
-    )
 
 
 def _upsample_axis(pixels: int, cells: int, stride: float) -> sparse.csr_array:

@@ -128,7 +128,7 @@ def _band_limits(kind: str, samples: Sequence[Sample], band: int) -> tuple[float
     parts = [sample for sample in samples if len(sample.bands[band])]
     if not parts:  # every valid pixel holds this band's nodata value
         return 0.0, 0.0
-    values = np.concatenate([part.bands[band].astype(np.float64) for part in parts])
+    values = np.concatenate([part.bands[band] for part in parts])
     shares = [part.valid / len(part.bands[band]) for part in parts]
     weights = np.repeat(shares, [len(part.bands[band]) for part in parts])
     order = np.argsort(values, kind="stable")
