@@ -23,7 +23,7 @@ from .grid import Grid
 from .labels import LabelMap, gather_window, neighbourhood, paint_scene, shift_runs
 from .masks import GateCounts, Masks
 from .outlines import ReadLabels
-from .polygons import Polygons, outline_masks, polygonize, stream_polygons
+from .polygons import Polygons, outline_masks, polygonize, polygonize_simplified
 from .progress import Progress
 from .runs import Runs
 from .segments import Segments, build_segments, load_segments
@@ -177,13 +177,13 @@ class SceneRun:
     def _outline(
         self, read: ReadLabels, settings: OutputSettings, progress: Progress
     ) -> Iterator[Polygons]:
-        """Give all polygons: in parts, or at once where shared edges are simplified."""
+        """Give all polygons, in parts."""
         if settings.simplify > 0:
-            yield polygonize(read, self.grid, simplify=settings.simplify, progress=progress)
-            return
+            tolerance = settings.simplify
+            return polygonize_simplified(read, self.grid, tolerance, progress=progress)
         # The wider the scene, the lower the bands: their outlines are in memory together.
         band = min(2048, max(128, BAND_PX // self.grid.width // 128 * 128))
-        yield from stream_polygons(read, self.grid, band=band, progress=progress)
+        return polygonize(read, self.grid, band=band, progress=progress)
 
     def _read_tile(self, index: int) -> TileRecord:
         return read_tile(self.tile_path(self.tiles[index]))

@@ -1,15 +1,17 @@
 """Segments as polygons: exact along pixel edges or simplified together; areas in square metres.
 
 A scene's polygons tile the plane: neighbours share their edges vertex by vertex, holes are kept,
-and rasterising the unsimplified polygons gives the segment raster back.
+and rasterising the unsimplified polygons gives the segment raster back. They are made band by band,
+as those of a whole scene do not fit in memory.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import shapely
@@ -19,12 +21,17 @@ from .grid import Grid, Window
 from .outlines import ReadLabels, Vertices, find_vertices, link_outlines, scan_vertices
 from .progress import NoProgress, Progress
 from .runs import Runs
+from .simplification import Pieces, join_pieces, scan_pieces
 
 # Vertices that are linked at once, and pixels of mask bitmaps: some 100 MB of work space.
 _CHUNK_VERTICES = 500_000
 _CHUNK_PIXELS = 4_000_000
+# Larger cells keep fewer corners, and more polygons in memory.
+_CELL = 512
 # Longer edges, in degrees, would leave the rows of pixels for a great circle.
 _LONGEST_EDGE = 1.0
+
+_Parts = TypeVar("_Parts", Vertices, Pieces)
 
 
 @dataclass(frozen=True)
@@ -82,10 +89,10 @@ def polygonize(
     grid: Grid,
     *,
     block: int = 2048,
-    simplify: float = 0.0,
+    band: int | None = None,
     progress: Progress | None = None,
-) -> Polygons:
-    """Outline all segments of a scene.
+) -> Iterator[Polygons]:
+    """Outline a scene's segments along pixel edges, each as soon as it ends.
 
     Parameters
     ----------
@@ -93,60 +100,75 @@ def polygonize(
         Window to segment ids, ndarray of uint32, shape (window.height, window.width); 0 is none.
     grid : Grid
     block : int
-        Side of the blocks that are read, in pixels; it does not change the result.
-    simplify : float
-        0 keeps every pixel corner. Otherwise shared edges are simplified once, by GEOS' coverage
-        simplifier: this is about the square root, in pixels, of the area of the triangles that are
-        cut off, so that 1 removes pixel steps and 5 rounds bends of some 5 x 5 pixels.
-    progress : Progress, optional
-        Is told the rows that are done.
-
-    Returns
-    -------
-    Polygons
-        One multipolygon per segment id; its parts are 4-connected.
-    """
-    scan = scan_vertices(read, grid.height, grid.width, (block, block), progress or NoProgress())
-    segment_id, corners = _link_in_chunks(Vertices.concatenate(list(scan)))
-    if simplify > 0 and len(corners):
-        corners = _as_multipolygons(shapely.coverage_simplify(corners, simplify))
-    return _place(segment_id, corners, grid)
-
-
-def stream_polygons(
-    read: ReadLabels,
-    grid: Grid,
-    *,
-    block: int = 2048,
-    band: int | None = None,
-    progress: Progress | None = None,
-) -> Iterator[Polygons]:
-    """Outline a scene's segments band by band, each as soon as it ends.
-
-    For scenes whose polygons do not fit in memory; the parts together are what `polygonize` gives
-    without `simplify`, which needs a segment's neighbours and so cannot be streamed.
-
-    Parameters
-    ----------
-    read, grid, block, progress
-        As in `polygonize`; every block is read twice.
+        Side of the blocks that are read, in pixels; it does not change the result. Each is read
+        twice.
     band : int, optional
         Rows of the blocks, `block` unless given: the outlines in a band are in memory together.
+    progress : Progress, optional
+        Is told the rows that are done.
 
     Yields
     ------
     Polygons
-        Segments that end in a band of blocks, ascending within the band.
+        Segments that end in a band of blocks, ascending within the band: one multipolygon per
+        segment id, whose parts are 4-connected.
     """
     shape = (band or block, block)
-    last_bands = _find_last_bands(read, grid, shape)
     scan = scan_vertices(read, grid.height, grid.width, shape, progress or NoProgress())
-    waiting, bands = Vertices.concatenate([]), math.ceil(grid.height / shape[0])
+    for vertices in _as_they_end(scan, Vertices.concatenate, read, grid, shape):
+        yield _place(*_link_in_chunks(vertices), grid)
+
+
+def polygonize_simplified(
+    read: ReadLabels,
+    grid: Grid,
+    tolerance: float,
+    *,
+    cell: int = _CELL,
+    progress: Progress | None = None,
+) -> Iterator[Polygons]:
+    """Outline a scene's segments with fewer corners, each as soon as it ends.
+
+    Edges that segments share, also with what has none, are simplified once, so that polygons tile
+    the plane as before.
+
+    Parameters
+    ----------
+    read, grid, progress
+        As in `polygonize`.
+    tolerance : float
+        About the square root, in pixels, of the area of the triangles that are cut off, so that 1
+        removes pixel steps and 5 rounds bends of some 5 x 5 pixels.
+    cell : int
+        Side of the cells that are simplified at once, in pixels; an edge keeps a corner where it
+        crosses from one to another.
+
+    Yields
+    ------
+    Polygons
+        As those of `polygonize`.
+    """
+    shape = (cell, cell)
+    scan = scan_pieces(read, grid.height, grid.width, cell, tolerance, progress or NoProgress())
+    for pieces in _as_they_end(scan, Pieces.concatenate, read, grid, shape):
+        yield _place(*join_pieces(pieces), grid)
+
+
+def _as_they_end(
+    scan: Iterator[_Parts],
+    concatenate: Callable[[list[_Parts]], _Parts],
+    read: ReadLabels,
+    grid: Grid,
+    block: tuple[int, int],
+) -> Iterator[_Parts]:
+    """Give the parts of segments together when they are complete, from parts band by band."""
+    last_bands = _find_last_bands(read, grid, block)
+    waiting, bands = concatenate([]), math.ceil(grid.height / block[0])
     for number, found in enumerate(scan):
-        waiting = Vertices.concatenate([waiting, found])
+        waiting = concatenate([waiting, found])
         # The corners below a band's last row come with the next band, or with the last one.
         ended = (last_bands[waiting.owners] < number) | (number == bands - 1)
-        yield _place(*_link_in_chunks(waiting.take(ended)), grid)
+        yield waiting.take(ended)
         waiting = waiting.take(~ended)
 
 

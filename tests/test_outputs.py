@@ -32,7 +32,7 @@ from alps_geo.outputs import (
     write_package,
     write_record,
 )
-from alps_geo.polygons import polygonize
+from alps_geo.polygons import Polygons, polygonize
 from alps_geo.progress import RecordedProgress
 
 UTM = pyproj.CRS.from_epsg(32632)
@@ -73,7 +73,7 @@ class Result:
         return write_labels(path, self.read, self.lookup, self.grid, self.legend, progress)
 
     def write_package(self, path, **options):
-        polygons = polygonize(self.read, self.grid)
+        polygons = Polygons.concatenate(list(polygonize(self.read, self.grid)))
         write_package(path, [polygons], self.table, self.legend, self.grid, **options)
         return polygons
 
@@ -423,7 +423,7 @@ def test_a_failure_while_writing_leaves_nothing_behind(tmp_path):
     with pytest.raises(IndexError, match="out of bounds"):
         write_package(
             tmp_path / "labels.gpkg",
-            [polygonize(result.read, result.grid)],
+            polygonize(result.read, result.grid),
             SegmentTable(*(column[:3] for column in vars(result.table).values())),
             result.legend,
             result.grid,

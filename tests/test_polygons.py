@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from alps_geo.grid import Grid
-from alps_geo.polygons import Polygons, outline_masks, polygonize, stream_polygons
+from alps_geo.polygons import Polygons, outline_masks, polygonize, polygonize_simplified
 from alps_geo.progress import RecordedProgress
 from alps_geo.runs import Runs
 
@@ -45,7 +45,14 @@ NESTED[4, 4] = 2
 
 
 def outline(labels, *, crs=UTM, transform=NORTH_UP, **options):
-    return polygonize(reader(labels), Grid(crs, transform, *labels.shape), **options)
+    parts = polygonize(reader(labels), Grid(crs, transform, *labels.shape), **options)
+    return Polygons.concatenate(list(parts))
+
+
+def outline_simply(labels, tolerance, *, transform=NORTH_UP, **options):
+    grid = Grid(UTM, transform, *labels.shape)
+    parts = polygonize_simplified(reader(labels), grid, tolerance, **options)
+    return Polygons.concatenate(list(parts))
 
 
 def reader(labels):
@@ -81,14 +88,15 @@ def test_rasterising_gives_the_segments_back_for_any_geotransform(labels, transf
     np.testing.assert_array_equal(drawn, labels)
 
 
-@given(labels=images, block=st.integers(1, 14))
-@example(labels=PINCHED, block=1)
-@example(labels=TWO_HOLES, block=2)
-@example(labels=NESTED, block=3)
-def test_block_borders_leave_no_trace(labels, block):
-    whole, blocked = outline(labels), outline(labels, block=block)
+@given(labels=images, block=st.integers(1, 14), band=st.integers(1, 14))
+@example(labels=PINCHED, block=1, band=1)
+@example(labels=TWO_HOLES, block=2, band=2)
+@example(labels=NESTED, block=3, band=3)
+def test_block_borders_leave_no_trace(labels, block, band):
+    whole, blocked = outline(labels), outline(labels, block=block, band=band)
     np.testing.assert_array_equal(whole.segment_id, blocked.segment_id)
     np.testing.assert_array_equal(whole.to_wkb(), blocked.to_wkb())
+    np.testing.assert_array_equal(whole.area_m2, blocked.area_m2)
 
 
 @given(labels=images)
@@ -114,48 +122,72 @@ def test_polygons_share_their_edges_vertex_by_vertex(labels):
     assert shapely.coverage_is_valid(polygons.geometry)
 
 
-@given(labels=images, block=st.integers(1, 14))
-def test_streamed_polygons_are_the_same(labels, block):
-    whole = outline(labels)
-    grid = Grid(UTM, NORTH_UP, *labels.shape)
-    streamed = Polygons.concatenate(list(stream_polygons(reader(labels), grid, block=block)))
-    np.testing.assert_array_equal(whole.segment_id, streamed.segment_id)
-    np.testing.assert_array_equal(whole.to_wkb(), streamed.to_wkb())
-    np.testing.assert_array_equal(whole.area_m2, streamed.area_m2)
-
-
 def test_segments_are_streamed_as_soon_as_they_end():
     labels = np.repeat(np.arange(1, 9, dtype=np.uint32), 10)[:, None].repeat(20, axis=1)
     grid = Grid(UTM, NORTH_UP, *labels.shape)
-    parts = [part.segment_id.tolist() for part in stream_polygons(reader(labels), grid, block=20)]
+    parts = [part.segment_id.tolist() for part in polygonize(reader(labels), grid, block=20)]
     assert parts == [[], [1, 2], [3, 4], [5, 6, 7, 8]]
 
 
+@pytest.mark.parametrize("cell", [16, 50, 512])
 @pytest.mark.parametrize("tolerance", [0.5, 1.0, 3.0])
-def test_shared_edges_are_simplified_once(tolerance):
+def test_shared_edges_are_simplified_once(tolerance, cell):
     labels = draw_blobs(90, 120, 40)
-    exact, simple = outline(labels), outline(labels, simplify=tolerance)
+    exact, simple = outline(labels), outline_simply(labels, tolerance, cell=cell)
+    np.testing.assert_array_equal(simple.segment_id, exact.segment_id)
     assert shapely.is_valid(simple.geometry).all()
     assert shapely.coverage_is_valid(simple.geometry)
     assert (shapely.get_type_id(simple.geometry) == shapely.GeometryType.MULTIPOLYGON).all()
-    assert simple.area_m2.sum() == pytest.approx(exact.area_m2.sum(), rel=0.01)
+    # The scene's border is straight, so nothing of it is cut off.
+    assert simple.area_m2.sum() == pytest.approx(exact.area_m2.sum())
     assert shapely.area(shapely.union_all(simple.geometry)) == pytest.approx(simple.area_m2.sum())
 
 
 def test_simplifying_removes_vertices():
     labels = draw_blobs(90, 120, 40)
     counts = [
-        len(shapely.get_coordinates(outline(labels, simplify=tolerance).geometry))
-        for tolerance in (0.0, 1.0, 3.0)
+        len(shapely.get_coordinates(polygons.geometry))
+        for polygons in (outline(labels), outline_simply(labels, 1), outline_simply(labels, 3))
     ]
     assert counts[0] > 1.5 * counts[1] > 1.5 * counts[2]
 
 
-@given(labels=images)
-def test_simplified_polygons_stay_valid_for_any_image(labels):
-    simple = outline(labels, simplify=1.5)
+def test_smaller_cells_keep_few_more_vertices():
+    labels = draw_blobs(200, 200, 40)
+    whole, cut = (
+        len(shapely.get_coordinates(outline_simply(labels, 2, cell=cell).geometry))
+        for cell in (200, 50)
+    )
+    assert whole < cut < 1.3 * whole
+
+
+@settings(deadline=None)
+@given(labels=images, tolerance=st.floats(0.1, 8), cell=st.integers(1, 14))
+@example(labels=PINCHED, tolerance=2.0, cell=2)
+@example(labels=TWO_HOLES, tolerance=2.0, cell=2)
+@example(labels=NESTED, tolerance=2.0, cell=3)
+def test_simplified_polygons_tile_the_plane_for_any_image_and_cells(labels, tolerance, cell):
+    simple = outline_simply(labels, tolerance, transform=IDENTITY, cell=cell)
+    assert simple.segment_id.tolist() == np.unique(labels[labels > 0]).tolist()
     assert shapely.is_valid(simple.geometry).all()
-    assert len(simple) == len(outline(labels))
+    assert shapely.coverage_is_valid(simple.geometry)
+    if (labels > 0).all():
+        assert shapely.equals(
+            shapely.union_all(simple.geometry), shapely.box(0, 0, *labels.shape[::-1])
+        )
+
+
+def test_simplified_edges_of_unlabelled_ground_lose_their_steps():
+    labels = np.tri(40, 40, dtype=np.uint32)
+    (triangle,) = outline_simply(labels, 1, transform=IDENTITY).geometry
+    assert len(shapely.get_coordinates(triangle)) < 10
+
+
+def test_simplified_segments_are_streamed_as_soon_as_they_end():
+    labels = np.repeat(np.arange(1, 9, dtype=np.uint32), 10)[:, None].repeat(20, axis=1)
+    grid = Grid(UTM, NORTH_UP, *labels.shape)
+    parts = polygonize_simplified(reader(labels), grid, 1.0, cell=20)
+    assert [part.segment_id.tolist() for part in parts] == [[], [1, 2], [3, 4], [5, 6, 7, 8]]
 
 
 @pytest.mark.parametrize(
