@@ -24,10 +24,10 @@ from .stitch import Stitching
 from .store import TileRecord, replacing
 from .tiles import Tile
 
-#: Block size of the segment raster, in pixels.
-BLOCK = 512
-#: Blocks that GDAL keeps, in MB: two rows of them in a raster of 100,000 pixels' width.
-CACHE_MB = 192
+#: Block size of the segment raster, in pixels: cores of the usual tiles are made of whole blocks.
+BLOCK = 256
+#: Blocks that GDAL keeps, in MB: a row of them in a raster of 100,000 pixels' width.
+CACHE_MB = 112
 
 
 @dataclass(frozen=True)
