@@ -177,8 +177,15 @@ class CrossAttention:
         folded: Tensor = (read + out.bias / self._heads).flatten(1, 2).to(self._dtype)
         return folded
 
-    def write(self, scores: Tensor, folded_values: Tensor, image: Tensor) -> None:
-        """Add to image tokens (batch, n, c) what they read by scores (batch, heads * t, n)."""
+    def write(self, scores: Tensor, folded_values: Tensor, image: Tensor) -> Tensor:
+        """Add to image tokens (batch, n, c) what they read by scores (batch, heads * t, n).
+
+        Returns
+        -------
+        Tensor, shape (batch, heads * t, n)
+            The share of each value in what an image token reads; a head's add up to one.
+        """
         by_head = scores.view(len(scores), self._heads, -1, scores.shape[-1])
         shares = by_head.softmax(2).flatten(1, 2)
         image.baddbmm_(shares.transpose(1, 2), folded_values)
+        return shares

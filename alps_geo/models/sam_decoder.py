@@ -8,19 +8,17 @@ tells how the attentions are computed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from segment_anything.modeling import Sam
-from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.transformer import TwoWayAttentionBlock
 from torch import Tensor, nn
-from torch.nn import functional
 
 from .sam_attention import CrossAttention, SharedImage
 from .sam_lanes import Lanes, Workspace
+from .sam_upscaling import Upscaling, Written
 
 #: Prompts that go through the shared part at once: bounds memory, nothing else.
 _SHARED_PROMPTS = 256
@@ -99,8 +97,12 @@ class MaskDecoder:
         self._last_read = CrossAttention(
             decoder.transformer.final_attn_token_to_image, positions, dtype, image_reads=False
         )
-        self._upscaling = _Upscaling(decoder.output_upscaling, dtype)
+        norms = [layer.block.norm4 for layer in self._layers]
+        heads = decoder.transformer.num_heads
+        self._upscaling = Upscaling(decoder.output_upscaling, norms, heads, dtype)
         self._lanes = Lanes(sam.device, dtype)
+        # A CPU normalises bfloat16 faster, and tells deviations better, with weights in float32.
+        self._norm_dtype = torch.float32 if sam.device.type == "cpu" else dtype
         cached = sam.device.type == "cpu" and dtype == torch.float32
         step = _CACHED_TOKENS if cached else len(positions)
         self._pieces = [slice(at, at + step) for at in range(0, len(positions), step)]
@@ -132,6 +134,7 @@ class MaskDecoder:
         image = embedding.flatten(1).t().contiguous() + fixed
         first = self._layers[0]
         read, written = first.tokens_read.share(image), first.image_reads.share(image)
+        upscaled = self._upscaling.share(image)
         image = image.to(self._dtype)
 
         def few_prompts() -> Iterator[tuple[int, _Prompts]]:
@@ -144,8 +147,8 @@ class MaskDecoder:
         def run(item: tuple[int, _Prompts], space: Workspace) -> DecodedMasks:
             """Decode a few prompts."""
             first_prompt, prompts = item
-            tokens, values = self._run_own(prompts, image, written, space)
-            return self._make_masks(tokens, values, min_iou, first_prompt, space)
+            tokens, marks = self._run_own(prompts, image, written, space)
+            return self._make_masks(tokens, marks, upscaled, min_iou, first_prompt, space)
 
         yield from self._lanes.map(run, few_prompts())
 
@@ -190,12 +193,14 @@ class MaskDecoder:
 
     def _run_own(
         self, prompts: _Prompts, shared: Tensor, written: SharedImage, space: Workspace
-    ) -> tuple[Tensor, Tensor]:
-        """Run what every prompt does to its own copy of the image; return tokens and image."""
+    ) -> tuple[Tensor, Written]:
+        """Run what every prompt does to its own copy of the image."""
         codes, queries = prompts.codes, prompts.queries
         image = space.take("image", len(codes), *shared.shape)
         writer = self._layers[0].image_reads
-        asked, values = writer.ask(prompts.asked, written), writer.fold_values(prompts.values)
+        asked, values = writer.ask(prompts.asked, written), [writer.fold_values(prompts.values)]
+        shares = space.take("shares", len(codes), len(self._layers), asked.rows, len(shared))
+        deviations = codes.new_empty(len(codes), len(self._layers), len(shared))
         pairs = zip(self._layers, [*self._layers[1:], None], strict=True)
         for number, (layer, following) in enumerate(pairs):
             if following is None:  # from here on every token goes alone: two of them are done
@@ -209,97 +214,51 @@ class MaskDecoder:
                 piece = image[:, rows]
                 if number == 0:
                     piece.copy_(shared[rows])
-                layer.image_reads.write(asked.scores(piece, rows, space), values, piece)
-                piece.copy_(self._normalise(layer.block.norm4, piece))
+                scores_here = asked.scores(piece, rows, space)
+                shares[:, number, :, rows] = layer.image_reads.write(scores_here, values[-1], piece)
+                deviations[:, number, rows] = self._normalise(layer.block.norm4, piece)
                 scores[:, :, rows] = question.scores(piece, rows, space)
             queries = queries + reader.read(scores, image)
             if following is not None:
                 queries = self._think(following.block, queries)
                 asked = following.image_reads.ask(queries + codes)
-                values = following.image_reads.fold_values(queries)
-        return self._sam.mask_decoder.transformer.norm_final_attn(queries), image
+                values.append(following.image_reads.fold_values(queries))
+        tokens = self._sam.mask_decoder.transformer.norm_final_attn(queries)
+        return tokens, Written(self._upscaling.fold(values), shares, deviations)
 
     def _normalise(self, norm: nn.LayerNorm, image: Tensor) -> Tensor:
-        weight, bias = norm.weight.to(self._dtype), norm.bias.to(self._dtype)
-        return functional.layer_norm(image, norm.normalized_shape, weight, bias, norm.eps)
+        """Normalise image tokens in place; return one over the deviation each had before."""
+        weight, bias = norm.weight.to(self._norm_dtype), norm.bias.to(self._norm_dtype)
+        normed, _, deviations = torch.native_layer_norm(
+            image, norm.normalized_shape, weight, bias, norm.eps
+        )
+        image.copy_(normed)
+        return deviations[..., 0]
 
     def _make_masks(
-        self, tokens: Tensor, image: Tensor, min_iou: float, first_prompt: int, space: Workspace
+        self,
+        tokens: Tensor,
+        written: Written,
+        shared: Tensor,
+        min_iou: float,
+        first_prompt: int,
+        space: Workspace,
     ) -> DecodedMasks:
         decoder = self._sam.mask_decoder
         iou = decoder.iou_prediction_head(tokens[:, 0])[:, 1:]
         chosen = iou > min_iou if min_iou > 0 else torch.ones_like(iou, dtype=torch.bool)
         side = 4 * self._sam.prompt_encoder.image_embedding_size[0]
         logits = iou.new_empty(int(chosen.sum()), side, side)
+        makers = decoder.output_hypernetworks_mlps[1:]
+        weights = torch.stack([make(tokens[:, 1 + mask]) for mask, make in enumerate(makers)], 1)
         done = 0
         # Prompt by prompt: what is upscaled is 8 times as large as the image tokens.
         for prompt in chosen.any(1).nonzero()[:, 0].tolist():
-            kept = chosen[prompt].nonzero()[:, 0].tolist()
-            weights = [
-                decoder.output_hypernetworks_mlps[1 + mask](tokens[prompt, 1 + mask])
-                for mask in kept
-            ]
+            kept = weights[prompt, chosen[prompt]]
             target = logits[done : done + len(kept)]
-            pieces = [image[prompt, rows] for rows in self._pieces]
-            self._upscaling(pieces, torch.stack(weights), target, space)
+            self._upscaling(shared, written.take(prompt), self._pieces, kept, target, space)
             done += len(kept)
         candidates = chosen.flatten().nonzero()[:, 0]
         return DecodedMasks(
             logits, iou.flatten()[candidates], candidates + first_prompt * iou.shape[1]
         )
-
-
-_Layers = tuple[nn.ConvTranspose2d, LayerNorm2d, nn.Module, nn.ConvTranspose2d, nn.Module]
-
-
-class _Upscaling:
-    """The two transposed convolutions, which are matrix products on tokens, and the masks."""
-
-    def __init__(self, layers: nn.Sequential, dtype: torch.dtype) -> None:
-        first, self._norm, self._act, second, self._last_act = cast(_Layers, tuple(layers))
-        self._first, self._first_bias = _as_matrix(first, dtype)
-        self._second, self._second_bias = _as_matrix(second, dtype)
-        self._dtype = dtype
-
-    def __call__(
-        self, pieces: Sequence[Tensor], weights: Tensor, out: Tensor, space: Workspace
-    ) -> None:
-        """Write the logits of masks.
-
-        Parameters
-        ----------
-        pieces : sequence of Tensor, shape (n, channels)
-            The image tokens, whole rows of them at a time.
-        weights : Tensor of float32, shape (n_masks, channels // 8)
-        out : Tensor of float32, shape (n_masks, 4 rows, 4 cols)
-        space : Workspace
-        """
-        side = out.shape[-1] // 4
-        norm = self._norm
-        norm_weight, norm_bias = norm.weight.to(self._dtype), norm.bias.to(self._dtype)
-        weights = weights.to(self._dtype)
-        # Tokens, then quarters of a token, then quarters of these: rows and columns of the mask.
-        target = out.view(len(weights), side, 2, 2, side, 2, 2).permute(0, 1, 4, 2, 5, 3, 6)
-        row = 0
-        for piece in pieces:
-            values = space.take("first", len(piece), self._first.shape[1])
-            torch.addmm(self._first_bias, piece, self._first, out=values)
-            values = values.view(4 * len(piece), -1)
-            values = functional.layer_norm(
-                values, norm_weight.shape, norm_weight, norm_bias, norm.eps
-            )
-            values = self._act(values)
-            large = space.take("second", len(values), self._second.shape[1])
-            torch.addmm(self._second_bias, values, self._second, out=large)
-            pixels = (weights @ self._last_act(large).view(16 * len(piece), -1).t()).float()
-            rows = len(piece) // side
-            part = target[:, row : row + rows]
-            part.copy_(pixels.view(part.shape))
-            row += rows
-
-
-def _as_matrix(layer: nn.ConvTranspose2d, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return a stride-2 transposed convolution as weights (c_in, 4 * c_out) and bias."""
-    weight = layer.weight.permute(0, 2, 3, 1).flatten(1).contiguous()
-    bias = weight.new_zeros(weight.shape[1]) if layer.bias is None else layer.bias.repeat(4)
-    return weight.to(dtype), bias.to(dtype)
