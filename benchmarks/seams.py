@@ -1,4 +1,4 @@
-"""How far tiles show in the labels: `seams.py SCENE... [--model builtin] [--tile-size 512]`.
+"""How far tiles show in the labels: `seams.py SCENE... [--model builtin] [--tile-size 1024]`.
 
 Prints for each scene: label changes across the lines between tile cores over those across the lines
 16 pixels beside them (1.0: no seam shows), and how well the labels agree (adjusted Rand index) with
@@ -25,6 +25,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from alps_geo.outputs import Outputs
 from alps_geo.pipeline import classify, label
+from alps_geo.settings import TileSettings
 
 # JPEG's blocks have 8 or 16 pixels and show in labels too; core lines lie on their borders.
 BESIDE = 16
@@ -108,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenes", type=Path, nargs="+")
     parser.add_argument("--model", default="builtin")
-    parser.add_argument("--tile-size", type=int, default=512)
+    parser.add_argument("--tile-size", type=int, default=TileSettings().size)
     parser.add_argument("--side", type=int, help="only a square of so many pixels of each scene")
     parser.add_argument("--checkpoint", help="SAM weights of your own")
     parser.add_argument("--points-per-side", type=int, default=32)
