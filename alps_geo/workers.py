@@ -20,6 +20,7 @@ from .errors import OutputError, ReadError, SceneError, WorkerError
 from .executors import choose_pool, run_in_pool
 from .features import Features, pool_features
 from .masks import Embedding, MaskModel, Masks, gate
+from .memory import return_freed_memory
 from .models import load_model
 from .models.stream import batch_size, read_ahead, segment_all
 from .progress import NoProgress
@@ -103,6 +104,7 @@ def run_jobs_here(jobs: Sequence[Job], model: MaskModel, done: Callable[[str], N
                     done(finishing.popleft().result())
         for future in finishing:
             done(future.result())
+    return_freed_memory()
 
 
 def run_job_elsewhere(job: Job) -> str:

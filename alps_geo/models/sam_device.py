@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import platform
 
 import torch
 
@@ -12,8 +10,6 @@ from ..errors import ModelError
 from . import weights
 
 _GIB = 1 << 30
-#: Names of glibc's `mallopt`, from malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def pick_device(wanted: str) -> tuple[torch.device, str]:
@@ -117,17 +113,3 @@ def _free_memory(device: torch.device) -> int:
 def _needed_memory(item: weights.Installed) -> int:
     # The weights, and about as much as one tile's activations and 64 prompts take.
     return item.path.stat().st_size + 3 * _GIB // 2
-
-
-def keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory for the next tensor, where it is the allocator.
-
-    SAM's decoder frees and takes the same few megabytes for every prompt; handing them back to
-    the system each time costs a tenth of its time in page faults.
-    """
-    if platform.system() != "Linux":
-        return
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if set_option is not None:
-        set_option(_M_MMAP_THRESHOLD, 32 << 20)
-        set_option(_M_TRIM_THRESHOLD, 1 << 30)

@@ -25,9 +25,9 @@ from torch import Tensor
 from torchvision.ops.boxes import batched_nms
 
 from ..errors import SettingsError
+from ..memory import keep_freed_memory
 from .sam_batch import BatchSize
 from .sam_decoder import MaskDecoder
-from .sam_device import keep_freed_memory
 from .sam_encoder import ImageEncoder
 from .sam_images import normalise
 from .sam_postprocess import encode_rle
