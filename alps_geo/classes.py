@@ -17,19 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import classfile
-from .clustering import (
-    BLOCK,
-    Rows,
-    cluster,
-    nearest,
-    reblock,
-    sketch,
-    squared_distance,
-    update_online,
-)
+from .clustering import cluster, nearest, squared_distance, update_online
 from .errors import ModelError, SettingsError
 from .legend import Legend
 from .progress import Progress
+from .sampling import BLOCK, Rows, Weighted, reblock, sketch, too_few, weigh
 from .settings import ClassSettings
 from .source import FeatureSource
 from .whitening import measure_axes, rotate
@@ -126,7 +118,10 @@ class ClassModel:
         return self._legend().colors
 
     def fit(
-        self, batches: Iterable[NDArray[np.float32]], progress: Progress | None = None
+        self,
+        batches: Iterable[NDArray[np.float32]],
+        progress: Progress | None = None,
+        areas: Iterable[NDArray[np.integer]] | None = None,
     ) -> ClassModel:
         """Find classes in features that need not fit in memory.
 
@@ -137,6 +132,9 @@ class ClassModel:
             no difference.
         progress : Progress, optional
             Hears of every pass.
+        areas : iterable of ndarray of int, shape (n,), optional
+            Pixels of each segment, cut like the batches: small ones count less. All count alike
+            where none are given.
 
         Raises
         ------
@@ -145,25 +143,32 @@ class ClassModel:
         ModelError
             If features are not finite or not as many as the source names.
         """
-        if iter(batches) is batches:
-            raise TypeError(
-                "batches must be iterable again and again; pass a list, not an iterator"
-            )
+        if any(given is not None and iter(given) is given for given in (batches, areas)):
+            raise TypeError("batches and areas are gone through again; pass lists, not iterators")
         wanted, seed = self.settings.n_classes, self.settings.seed
-        seen = sketch(self.source.check(batches), max(10 * wanted, SAMPLE_SIZE), wanted, seed)
+
+        def segments() -> Iterator[Weighted]:
+            """Begin a pass over all segments."""
+            return weigh(self.source.check(batches), areas)
+
+        def transform(part: Weighted) -> Weighted:
+            """Bring rows to where centres are."""
+            return Weighted(self._transform(part.rows), part.weights)
+
+        seen = sketch(segments(), max(10 * wanted, SAMPLE_SIZE), wanted, seed)
         found, distinct = (seen.count, seen.distinct) if seen else (0, 0)
         if seen is None or distinct < wanted:
-            raise SettingsError(_too_few(wanted, found, distinct))
+            raise SettingsError(too_few(wanted, found, distinct))
         self.mean_ = seen.mean
         self.scale_ = np.where(seen.std > CONSTANT * np.abs(seen.mean), seen.std, 1.0)
-        self.axes_ = measure_axes(self._standardise(seen.sample), seed)
+        self.axes_ = measure_axes(self._standardise(seen.sample.rows), seed)
         self.n_samples_ = found
 
-        def blocks() -> Iterator[Rows]:
-            """Begin a pass over all rows."""
-            return (self._transform(block) for block in reblock(self.source.check(batches)))
+        def blocks() -> Iterator[Weighted]:
+            """Begin a pass over what they became."""
+            return map(transform, reblock(segments()))
 
-        result = cluster(blocks, self._transform(seen.sample), wanted, seed, progress)
+        result = cluster(blocks, transform(seen.sample), wanted, seed, progress)
         self.centers_, self.counts_ = result.centers, result.counts
         self.class_of_center_ = np.arange(wanted, dtype=np.int32)
         self.legend_ = Legend(wanted, tuple(range(wanted)))
@@ -183,8 +188,8 @@ class ClassModel:
         """
         (features,) = self.source.check([features])
         if self._is_fitted:
-            for block in reblock([features]):
-                rows = self._transform(block)
+            for block in reblock(weigh([features])):
+                rows = self._transform(block.rows)
                 self.centers_, self.counts_ = update_online(self.centers_, self.counts_, rows)
             self.n_samples_ += len(features)
             return self
@@ -374,12 +379,12 @@ class ClassModel:
             changed.class_of_center_ = np.asarray(owners, np.int32)
         return changed
 
-    def _standardise(self, features: NDArray[np.float32]) -> Rows:
+    def _standardise(self, features: NDArray[np.floating]) -> Rows:
         scale = self.source.weights / self.scale_
         rows: Rows = (features.astype(np.float64) - self.mean_) * scale
         return rows
 
-    def _transform(self, features: NDArray[np.float32]) -> Rows:
+    def _transform(self, features: NDArray[np.floating]) -> Rows:
         return rotate(self._standardise(features), self.axes_)
 
 
@@ -388,13 +393,3 @@ def _margin(rows: Rows, first: Rows, second: Rows) -> Rows:
     near, far = squared_distance(rows, first), squared_distance(rows, second)
     ratio = np.sqrt(np.divide(near, far, out=np.ones_like(near), where=far > 0))
     return 1 - np.minimum(ratio, 1)
-
-
-def _too_few(wanted: int, found: int, distinct: int) -> str:
-    what = "1 segment was found" if found == 1 else f"{found} segments were found"
-    if distinct < found:
-        what = f"{distinct} of the {found} segments found differ"
-    remedy = f"use -k {distinct} or less"
-    if distinct < 2:
-        remedy = "label a larger area, or several scenes together"
-    return f"k is {wanted} but only {what}; {remedy}"

@@ -1,13 +1,12 @@
 """Streaming k-means: a sample, online passes, then exact passes over rows that never fit in memory.
 
-Rows come in blocks of a fixed size, however the caller's batches are cut, and the nearest centre
-is decided by sums whose order is fixed. So neither batches nor threads change a result.
+The nearest centre is decided by sums whose order is fixed, so that threads do not change a result.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,10 +18,8 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
 from .progress import NoProgress, Progress
+from .sampling import Rows, Weighted
 
-Rows = NDArray[np.float64]
-
-BLOCK = 4096
 MAX_ONLINE_PASSES = 10
 MAX_EXACT_PASSES = 50
 # Centres have settled when they move, at root mean square, by less than this share of the rows'
@@ -35,28 +32,6 @@ _PAIRS_AT_ONCE = 2**21
 
 
 @dataclass(frozen=True)
-class Sketch:
-    """What one look at all rows leaves behind.
-
-    Attributes
-    ----------
-    count : int
-        Rows seen.
-    mean, std : ndarray of float64, shape (n_columns,)
-    sample : ndarray of float32, shape (n_sampled, n_columns)
-        Rows drawn with equal chances, all of them where they are few.
-    distinct : int
-        Different rows, counted up to the number asked for.
-    """
-
-    count: int
-    mean: Rows
-    std: Rows
-    sample: NDArray[np.float32]
-    distinct: int
-
-
-@dataclass(frozen=True)
 class Clustering:
     """Centres that have settled, or have run out of passes.
 
@@ -66,7 +41,7 @@ class Clustering:
     counts : ndarray of int64, shape (n_centers,)
         Rows nearest to each centre.
     inertia : float
-        Sum of the squared distances of all rows to their centres.
+        Sum of the squared distances of all rows to their centres, each times its weight.
     online_passes, exact_passes : int
     settled : bool
     """
@@ -79,103 +54,9 @@ class Clustering:
     settled: bool
 
 
-def reblock(batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    """Cut batches of any length into blocks of `BLOCK` rows; the last may be shorter."""
-    waiting: list[NDArray[np.float32]] = []
-    missing = BLOCK
-    for batch in batches:
-        start = 0
-        while len(batch) - start >= missing:
-            yield np.concatenate([*waiting, batch[start : start + missing]])
-            start += missing
-            waiting, missing = [], BLOCK
-        waiting.append(batch[start:])
-        missing -= len(batch) - start
-    if missing < BLOCK:
-        yield np.concatenate(waiting)
-
-
-def sketch(
-    batches: Iterable[NDArray[np.float32]], size: int, n_distinct: int, seed: int
-) -> Sketch | None:
-    """Measure the columns exactly and draw a sample, in one pass.
-
-    Parameters
-    ----------
-    batches : iterable of ndarray of float32, shape (n, n_columns)
-    size : int
-        Rows to sample.
-    n_distinct : int
-        Different rows the sample must hold if there are as many.
-    seed : int
-
-    Returns
-    -------
-    Sketch or None
-        None where there are no rows.
-    """
-    rng = np.random.default_rng(seed)
-    count, mean, squares = 0, np.zeros(0), np.zeros(0)
-    sample = np.zeros((0, 0), np.float32)
-    distinct: dict[bytes, NDArray[np.float32]] = {}
-    for block in reblock(batches):
-        if count == 0:
-            mean, squares = np.zeros(block.shape[1]), np.zeros(block.shape[1])
-            sample = np.empty((0, block.shape[1]), np.float32)
-        sample = _sample(sample, block, count, size, rng)
-        mean, squares = _add_moments(count, mean, squares, block.astype(np.float64))
-        count += len(block)
-        if len(distinct) < n_distinct:
-            _add_distinct(distinct, block, n_distinct)
-    if count == 0:
-        return None
-    if count > size and len(np.unique(sample, axis=0)) < n_distinct:
-        # A few rare rows among very many equal ones: chance alone would miss them.
-        sample = np.concatenate([sample, *[row[None] for row in distinct.values()]])
-    return Sketch(count, mean, np.sqrt(squares / count), sample, len(distinct))
-
-
-def _sample(
-    sample: NDArray[np.float32],
-    block: NDArray[np.float32],
-    seen: int,
-    size: int,
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    """Go on with reservoir sampling (Vitter's algorithm R)."""
-    room = min(max(size - seen, 0), len(block))
-    sample = np.concatenate([sample, block[:room]]) if room else sample
-    rest = block[room:]
-    places = rng.integers(0, np.arange(seen + room, seen + len(block)) + 1)
-    chosen = np.flatnonzero(places < size)
-    sample[places[chosen]] = rest[chosen]
-    return sample
-
-
-def _add_moments(count: int, mean: Rows, squares: Rows, block: Rows) -> tuple[Rows, Rows]:
-    """Join the moments of a block to those so far (Chan, Golub and LeVeque 1979)."""
-    total = count + len(block)
-    block_mean = block.mean(axis=0)
-    delta = block_mean - mean
-    squares = squares + ((block - block_mean) ** 2).sum(axis=0)
-    return (
-        mean + delta * (len(block) / total),
-        squares + delta**2 * (count * len(block) / total),
-    )
-
-
-def _add_distinct(
-    distinct: dict[bytes, NDArray[np.float32]], block: NDArray[np.float32], limit: int
-) -> None:
-    # Adding zero makes -0.0 the same bytes as 0.0.
-    for row in np.unique(block + np.float32(0), axis=0):
-        if len(distinct) < limit:
-            distinct.setdefault(row.tobytes(), row)
-
-
 def cluster(
-    blocks: Callable[[], Iterable[Rows]],
-    sample: Rows,
+    blocks: Callable[[], Iterable[Weighted]],
+    sample: Weighted,
     n_centers: int,
     seed: int,
     progress: Progress | None = None,
@@ -186,7 +67,7 @@ def cluster(
     ----------
     blocks : callable
         Starts a pass over all rows, always in the same order and the same blocks.
-    sample : ndarray of float64, shape (n_sampled, n_columns)
+    sample : Weighted
         At least `n_centers` different rows.
     n_centers : int
     seed : int
@@ -198,8 +79,8 @@ def cluster(
     Clustering
     """
     progress = progress or NoProgress()
-    spread = float(np.sqrt(sample.var(axis=0).sum()))
-    centers = seed_centers(sample, n_centers, seed)
+    spread = float(np.sqrt(sample.rows.var(axis=0).sum()))
+    centers = seed_centers(sample.rows, n_centers, seed, sample.weights)
     # A centre that gets few rows stays where it is: exact passes find a place for empty ones.
     kmeans = MiniBatchKMeans(
         n_centers, init=centers, n_init=1, reassignment_ratio=0.0, random_state=seed
@@ -207,35 +88,35 @@ def cluster(
     online, limit, moved = 0, MAX_ONLINE_PASSES + MAX_EXACT_PASSES, np.inf
     with _threads().limit(limits=1):
         # The sample counts first, so that the corner where a scene begins does not pull centres.
-        kmeans.partial_fit(sample)
+        kmeans.partial_fit(sample.rows, sample_weight=sample.weights)
         while online < MAX_ONLINE_PASSES and moved > ONLINE_SHIFT * spread:
             centers = kmeans.cluster_centers_.copy()
             for block in blocks():
-                kmeans.partial_fit(block)
-            moved = _shift(centers, kmeans.cluster_centers_, np.ones(n_centers, np.int64))
+                kmeans.partial_fit(block.rows, sample_weight=block.weights)
+            moved = _shift(centers, kmeans.cluster_centers_, np.ones(n_centers))
             online += 1
             progress.step(online, limit)
     centers = kmeans.cluster_centers_
     exact, moved = 0, np.inf
     while exact < MAX_EXACT_PASSES and moved > EXACT_SHIFT * spread:
         before = centers
-        centers, counts, inertia = update_exactly(blocks(), centers, sample)
-        moved = _shift(before, centers, counts)
+        centers, masses, counts, inertia = update_exactly(blocks(), centers, sample.rows)
+        moved = _shift(before, centers, masses)
         exact += 1
         progress.step(online + exact, limit)
     progress.step(limit, limit)
     return Clustering(centers, counts, inertia, online, exact, moved <= EXACT_SHIFT * spread)
 
 
-def _shift(before: Rows, after: Rows, counts: NDArray[np.int64]) -> float:
+def _shift(before: Rows, after: Rows, masses: Rows) -> float:
     """Return how far centres moved: the root mean square over the rows that belong to them."""
     squares = ((after - before) ** 2).sum(axis=1)
-    if not counts.all():  # an empty centre has yet to find its rows
+    if not masses.all():  # an empty centre has yet to find its rows
         return float(np.inf)
-    return float(np.sqrt(np.average(squares, weights=counts)))
+    return float(np.sqrt(np.average(squares, weights=masses)))
 
 
-def seed_centers(sample: Rows, n_centers: int, seed: int) -> Rows:
+def seed_centers(sample: Rows, n_centers: int, seed: int, weights: Rows | None = None) -> Rows:
     """Cluster a sample from several k-means++ starts, and return the best centres.
 
     The more centres, the less two starts differ in the end: many centres get fewer starts.
@@ -245,7 +126,7 @@ def seed_centers(sample: Rows, n_centers: int, seed: int) -> Rows:
     with _threads().limit(limits=1), warnings.catch_warnings():
         # Rows that differ in the last digits may end in one centre; exact passes part them.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        centers: Rows = kmeans.fit(sample).cluster_centers_
+        centers: Rows = kmeans.fit(sample, sample_weight=weights).cluster_centers_
     return centers
 
 
@@ -276,15 +157,15 @@ def update_online(
         After these rows.
     """
     index = nearest(rows, centers)
-    sums, new = _sum_rows(rows, index, len(centers))
+    sums, new = _sum_rows(rows, index, len(centers)), np.bincount(index, minlength=len(centers))
     total = counts + new
     moved = (centers * counts[:, None] + sums) / np.maximum(total, 1)[:, None]
     return np.where(new[:, None] > 0, moved, centers), total
 
 
 def update_exactly(
-    blocks: Iterable[Rows], centers: Rows, sample: Rows
-) -> tuple[Rows, NDArray[np.int64], float]:
+    blocks: Iterable[Weighted], centers: Rows, sample: Rows
+) -> tuple[Rows, Rows, NDArray[np.int64], float]:
     """Move each centre to the mean of the rows nearest to it (one pass of Lloyd's algorithm).
 
     A centre without rows goes to the row of `sample` that lies farthest from any centre.
@@ -292,33 +173,39 @@ def update_exactly(
     Returns
     -------
     centers : ndarray of float64, shape (n_centers, n_columns)
+    masses : ndarray of float64, shape (n_centers,)
+        Sum of the weights of the rows that moved each.
     counts : ndarray of int64, shape (n_centers,)
+        Their number.
     inertia : float
-        Sum of the squared distances of all rows to the centres they moved.
+        Sum of the squared distances of all rows to the centres they moved, times their weights.
     """
-    sums, counts = np.zeros_like(centers), np.zeros(len(centers), np.int64)
+    size = len(centers)
+    sums, masses, counts = np.zeros_like(centers), np.zeros(size), np.zeros(size, np.int64)
     inertia = 0.0  # sum of squares, less that of the means
     for block in blocks:
-        block_sums, block_counts = _sum_rows(block, nearest(block, centers), len(centers))
-        sums += block_sums
-        counts += block_counts
-        inertia += float((block**2).sum())
-    moved = sums / np.maximum(counts, 1)[:, None]
-    inertia -= float((counts * (moved**2).sum(axis=1)).sum())
+        index = nearest(block.rows, centers)
+        sums += _sum_rows(block.rows, index, size, block.weights)
+        masses += np.bincount(index, block.weights, size)
+        counts += np.bincount(index, minlength=size)
+        inertia += float(block.weights @ (block.rows**2).sum(axis=1))
+    moved = sums / np.where(counts > 0, masses, 1)[:, None]
+    inertia -= float((masses * (moved**2).sum(axis=1)).sum())
     empty = np.flatnonzero(counts == 0)
     if len(empty):
         squares = squared_distance(sample, centers[nearest(sample, centers)])
         farthest = np.argsort(-squares, kind="stable")[: len(empty)]
         moved[empty[: len(farthest)]] = sample[farthest]
-    return moved, counts, inertia
+    return moved, masses, counts, inertia
 
 
 def _sum_rows(
-    rows: Rows, index: NDArray[np.intp], n_centers: int
-) -> tuple[Rows, NDArray[np.int64]]:
-    ones = np.ones(len(rows))
-    members = sparse.csr_array((ones, (index, np.arange(len(rows)))), shape=(n_centers, len(rows)))
-    return members @ rows, np.bincount(index, minlength=n_centers).astype(np.int64)
+    rows: Rows, index: NDArray[np.intp], n_centers: int, weights: Rows | None = None
+) -> Rows:
+    shares = np.ones(len(rows)) if weights is None else weights
+    places = index, np.arange(len(rows))
+    sums: Rows = sparse.csr_array((shares, places), shape=(n_centers, len(rows))) @ rows
+    return sums
 
 
 def nearest(

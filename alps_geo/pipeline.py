@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ from .workers import Job, run_jobs
 
 #: Segments whose features are read at once.
 BATCH = 65536
+_Number = TypeVar("_Number", np.float32, np.int64)
 
 
 def label(
@@ -325,7 +326,8 @@ def _find_classes(run: Run, given: ClassModel | None, settings: ClassSettings) -
         return given
     run.clock.stage("classes")
     batches = [batch for part in segments for batch in _batches(part.features)]
-    model = ClassModel(settings, run.source(segments)).fit(batches, run.clock)
+    pixels = [batch for part in segments for batch in _batches(part.area_px)]
+    model = ClassModel(settings, run.source(segments)).fit(batches, run.clock, pixels)
     areas = np.zeros(settings.n_classes)
     for part in segments:
         found = _predict(model, part)
@@ -333,8 +335,8 @@ def _find_classes(run: Run, given: ClassModel | None, settings: ClassSettings) -
     return model.order_by_area(areas)
 
 
-def _batches(features: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    return [features[start : start + BATCH] for start in range(0, len(features), BATCH)]
+def _batches(rows: NDArray[_Number]) -> list[NDArray[_Number]]:
+    return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
 
 
 def _predict(model: ClassModel | None, segments: Segments) -> Prediction:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from sklearn.covariance import ledoit_wolf_shrinkage
 
-from .clustering import Rows, nearest, seed_centers
+from .clustering import nearest, seed_centers
+from .sampling import Rows
 
 #: Clusters so small that the scatter inside them is that of one thing, and rows each has at least.
 _CLUSTERS, _ROWS_EACH = 64, 8

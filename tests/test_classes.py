@@ -19,11 +19,8 @@ from sklearn.metrics import adjusted_rand_score
 from alps_geo import classfile
 from alps_geo.classes import ClassModel
 from alps_geo.clustering import (
-    BLOCK,
     nearest,
-    reblock,
     seed_centers,
-    sketch,
     squared_distance,
     update_exactly,
     update_online,
@@ -32,6 +29,7 @@ from alps_geo.errors import ModelError, OutputError, SettingsError
 from alps_geo.legend import Legend
 from alps_geo.palette import PALETTE
 from alps_geo.progress import RecordedProgress
+from alps_geo.sampling import BLOCK, Weighted, reblock, sketch, weigh
 from alps_geo.settings import ClassSettings
 from alps_geo.source import FeatureSource
 from alps_geo.whitening import measure_axes, rotate
@@ -96,8 +94,10 @@ def test_more_rows_than_the_sample_are_clustered_as_well_as_by_full_k_means() ->
 @given(places=st.lists(st.integers(0, 10**6), max_size=8))
 def test_where_batches_are_cut_makes_no_difference(places: list[int]) -> None:
     values, _ = make_blobs(2 * BLOCK + 500, columns=3)
-    whole = ClassModel(ClassSettings(n_classes=4), make_source(3)).fit([values])
-    parts = ClassModel(ClassSettings(n_classes=4), make_source(3)).fit(cut(values, places))
+    areas = np.random.default_rng(1).integers(1, 1000, len(values))
+    whole, parts = (ClassModel(ClassSettings(n_classes=4), make_source(3)) for _ in range(2))
+    whole.fit([values], areas=[areas])
+    parts.fit(cut(values, places), areas=cut(areas, places))
     assert whole.centers_.tobytes() == parts.centers_.tobytes()
     assert whole.mean_.tobytes() == parts.mean_.tobytes()
     assert (whole.counts_ == parts.counts_).all()
@@ -138,8 +138,11 @@ def test_fitting_tells_of_every_pass(blobs: NDArray[np.float32]) -> None:
 
 
 def test_an_iterator_is_refused_because_it_can_be_read_once(blobs: NDArray[np.float32]) -> None:
-    with pytest.raises(TypeError, match="pass a list"):
-        ClassModel(ClassSettings(), make_source()).fit(iter([blobs]))
+    model, areas = ClassModel(ClassSettings(), make_source()), [np.ones(len(blobs), np.int64)]
+    with pytest.raises(TypeError, match="pass lists"):
+        model.fit(iter([blobs]))
+    with pytest.raises(TypeError, match="pass lists"):
+        model.fit([blobs], areas=iter(areas))
 
 
 @pytest.mark.parametrize(
@@ -241,28 +244,70 @@ def test_the_online_step_is_that_of_mini_batch_k_means() -> None:
 
 def test_a_centre_without_rows_moves_to_the_farthest_row() -> None:
     rows = np.array([[0.0], [1.0], [10.0]])
-    moved, counts, _ = update_exactly([rows], np.array([[0.5], [99.0]]), rows)
+    block = Weighted(rows, np.array([2.0, 1.0, 1.0]))
+    moved, masses, counts, inertia = update_exactly([block], np.array([[0.5], [99.0]]), rows)
+    assert masses.tolist() == [4, 0]
     assert counts.tolist() == [3, 0]
-    assert moved[1] == 10
+    assert moved[:, 0].tolist() == [11 / 4, 10]
+    assert inertia == pytest.approx(2 * (11 / 4) ** 2 + (7 / 4) ** 2 + (29 / 4) ** 2)
 
 
 @given(places=st.lists(st.integers(0, 10**6), max_size=6), rows=st.integers(0, 3 * BLOCK))
 @settings(max_examples=25, deadline=None)
 def test_blocks_hold_the_rows_in_order(places: list[int], rows: int) -> None:
     values = np.arange(rows, dtype=np.float32)[:, None]
-    blocks = list(reblock(cut(values, places)))
+    areas = np.arange(1, rows + 1)
+    blocks = list(reblock(weigh(cut(values, places), cut(areas, places))))
     assert [len(block) for block in blocks[:-1]] == [BLOCK] * (len(blocks) - 1)
-    assert np.array_equal(np.concatenate([values[:0], *blocks]), values)
+    assert np.array_equal(np.concatenate([values[:0], *[block.rows for block in blocks]]), values)
+    weights = np.concatenate([areas[:0], *[block.weights for block in blocks]])
+    assert np.array_equal(weights, areas / (areas + 64))
+
+
+def test_small_segments_count_less_and_large_ones_all_alike() -> None:
+    areas = [np.array([16, 64, 640, 10**6, 10**7])]
+    (found,) = weigh([np.zeros((5, 2), np.float32)], areas)
+    assert found.weights[1] == 0.5
+    assert (np.diff(found.weights) > 0).all()
+    assert found.weights[2:].min() > 0.9
+
+
+def test_classes_go_to_large_segments_rather_than_to_specks() -> None:
+    large, _ = make_blobs(2000, blobs=4, noise=0.02)
+    specks = np.random.default_rng(4).normal(scale=3, size=(300, 6)).astype(np.float32)
+    values = np.concatenate([large, specks])
+    areas = np.repeat([1000, 1], [len(large), len(specks)])
+
+    def error(areas: list[NDArray[np.int64]] | None) -> float:
+        """Return how far large segments are from their centres."""
+        model = ClassModel(ClassSettings(n_classes=5), make_source()).fit([values], areas=areas)
+        rows = model._transform(large)
+        return float(((rows - model.centers_[nearest(rows, model.centers_)]) ** 2).mean())
+
+    assert error([areas]) < 0.5 * error(None)
+
+
+@pytest.mark.parametrize("area", [1, 64, 5000])
+def test_segments_of_one_size_all_count_as_much(blobs: NDArray[np.float32], area: int) -> None:
+    plain, sized = (ClassModel(ClassSettings(n_classes=5), make_source()) for _ in range(2))
+    plain.fit([blobs])
+    sized.fit([blobs], areas=[np.full(len(blobs), area)])
+    np.testing.assert_allclose(plain.centers_, sized.centers_)
 
 
 def test_a_sketch_measures_exactly_and_draws_fairly() -> None:
     values = (np.arange(20000, dtype=np.float32) + 1e5)[:, None]
-    drawn = sketch(cut(values, [7, 12000]), size=2000, n_distinct=5, seed=0)
+    areas = np.arange(20000) + 1
+    parts = weigh(cut(values, [7, 12000]), cut(areas, [7, 12000]))
+    drawn = sketch(parts, size=2000, n_distinct=5, seed=0)
     assert drawn is not None
     assert drawn.mean[0] == pytest.approx(values.mean(dtype=float), rel=1e-12)
     assert drawn.std[0] == pytest.approx(values.std(dtype=float), rel=1e-12)
-    assert len(np.unique(drawn.sample)) == 2000
-    counts = np.histogram(drawn.sample, bins=5)[0]
+    rows = drawn.sample.rows[:, 0]
+    assert len(np.unique(rows)) == 2000
+    counts = np.histogram(rows, bins=5)[0]
+    numbers = rows - 1e5 + 1
+    assert drawn.sample.weights == pytest.approx(numbers / (numbers + 64), rel=1e-6)
     assert np.abs(counts - 400).max() < 80
 
 
