@@ -93,9 +93,9 @@ class Upscaling:
 
         Returns
         -------
-        Tensor, shape (n, channels)
+        Tensor of float32, shape (n, channels)
         """
-        return (image @ self._weights[0]).to(self._dtype)
+        return image @ self._weights[0]
 
     def fold(self, values: Sequence[Tensor]) -> Tensor:
         """Multiply the values of all layers, shape (batch, layers * heads * t, channels)."""
@@ -118,7 +118,7 @@ class Upscaling:
 
         Parameters
         ----------
-        shared : Tensor, shape (n, channels)
+        shared : Tensor of float32, shape (n, channels)
             What `share` returned.
         written : Written
             By the prompt. Its shares are used up.
@@ -131,9 +131,9 @@ class Upscaling:
         side = out.shape[-1] // 4
         norm = self._norm
         norm_weight, norm_bias = norm.weight.to(self._dtype), norm.bias.to(self._dtype)
-        weights, bias = weights.to(self._dtype), self._biases[-1].to(self._dtype)
-        scales = written.deviations.flip(0).cumprod(0).flip(0).to(self._dtype)
-        shares = written.shares.mul_(scales[:, None]).flatten(0, 1).t()
+        weights = weights.to(self._dtype)
+        scales = written.deviations.flip(0).cumprod(0).flip(0)
+        shares = written.shares.mul_(scales[:, None].to(self._dtype)).flatten(0, 1).t()
         scale = scales[0, :, None]
         # Tokens, then quarters of a token, then quarters of these: rows and columns of the mask.
         target = out.view(len(weights), side, 2, 2, side, 2, 2).permute(0, 1, 4, 2, 5, 3, 6)
@@ -141,7 +141,7 @@ class Upscaling:
         for piece in pieces:
             count = len(shared[piece])
             values = space.take("first", count, shared.shape[1])
-            torch.addcmul(bias, shared[piece], scale[piece], out=values)
+            torch.addcmul(self._biases[-1], shared[piece], scale[piece], out=values)
             values = values.addmm_(shares[piece], written.values).view(4 * count, -1)
             values = functional.layer_norm(
                 values, norm_weight.shape, norm_weight, norm_bias, norm.eps
