@@ -22,6 +22,7 @@ from .geopackage import MaskTable
 from .grid import Grid
 from .labels import LabelMap, gather_window, neighbourhood, paint_scene, shift_runs
 from .masks import GateCounts, Masks
+from .memory import return_freed_memory
 from .outlines import ReadLabels
 from .polygons import Polygons, outline_masks, polygonize, polygonize_simplified
 from .progress import Progress
@@ -142,11 +143,13 @@ class SceneRun:
             progress=progress,
         )
         build_segments(self.folder, self.tiles, self._read_tile, stitching, painting)
+        return_freed_memory()
         progress.stage("polygons")
         with self.label_map.open() as read:
             _write_polygons(
                 self.folder / "polygons.parquet", self._outline(read, settings, progress)
             )
+        return_freed_memory()
         if settings.keep_masks:
             progress.stage("masks")
             masks = self._trace_masks(stitching, progress)

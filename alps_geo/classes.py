@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import classfile
-from .clustering import cluster, nearest, squared_distance, update_online
+from .clustering import cluster, margin, nearest, update_online
 from .errors import ModelError, SettingsError
 from .legend import Legend
 from .progress import Progress
-from .sampling import BLOCK, Rows, Weighted, reblock, sketch, too_few, weigh
+from .sampling import BLOCK, Rows, Weighted, reblock, sketch, weigh
 from .settings import ClassSettings
 from .source import FeatureSource
 from .whitening import measure_axes, rotate
@@ -121,6 +121,7 @@ class ClassModel:
         self,
         batches: Iterable[NDArray[np.float32]],
         progress: Progress | None = None,
+        *,
         areas: Iterable[NDArray[np.integer]] | None = None,
     ) -> ClassModel:
         """Find classes in features that need not fit in memory.
@@ -158,7 +159,7 @@ class ClassModel:
         seen = sketch(segments(), max(10 * wanted, SAMPLE_SIZE), wanted, seed)
         found, distinct = (seen.count, seen.distinct) if seen else (0, 0)
         if seen is None or distinct < wanted:
-            raise SettingsError(too_few(wanted, found, distinct))
+            raise SettingsError(_too_few(wanted, found, distinct))
         self.mean_ = seen.mean
         self.scale_ = np.where(seen.std > CONSTANT * np.abs(seen.mean), seen.std, 1.0)
         self.axes_ = measure_axes(self._standardise(seen.sample.rows), seed)
@@ -180,7 +181,7 @@ class ClassModel:
         """Learn from some more segments, as they come (the paper's online k-means).
 
         A new model first gathers ten segments per class and fits those; from then on, scaling
-        stays and centres move. Class ids, names and colours stay.
+        stays and centres move, all segments counting alike. Class ids, names and colours stay.
 
         Parameters
         ----------
@@ -223,7 +224,7 @@ class ClassModel:
             class_id[part] = groups[index]
             if len(self.class_ids) > 1:
                 second = nearest(rows, self.centers_, groups, barred=groups[index])
-                confidence[part] = _margin(rows, self.centers_[index], self.centers_[second])
+                confidence[part] = margin(rows, self.centers_[index], self.centers_[second])
         return Prediction(class_id, confidence)
 
     def order_by_area(self, areas: Sequence[float] | NDArray[np.generic]) -> ClassModel:
@@ -388,8 +389,11 @@ class ClassModel:
         return rotate(self._standardise(features), self.axes_)
 
 
-def _margin(rows: Rows, first: Rows, second: Rows) -> Rows:
-    """Return 1 - d1 / d2 for the distances to two centres; 0 where both are 0."""
-    near, far = squared_distance(rows, first), squared_distance(rows, second)
-    ratio = np.sqrt(np.divide(near, far, out=np.ones_like(near), where=far > 0))
-    return 1 - np.minimum(ratio, 1)
+def _too_few(wanted: int, found: int, distinct: int) -> str:
+    what = "1 segment was found" if found == 1 else f"{found} segments were found"
+    if distinct < found:
+        what = f"{distinct} of the {found} segments found differ"
+    remedy = f"use -k {distinct} or less"
+    if distinct < 2:
+        remedy = "label a larger area, or several scenes together"
+    return f"k is {wanted} but only {what}; {remedy}"

@@ -283,3 +283,10 @@ def squared_distance(rows: Rows, centers: Rows) -> Rows:
         delta = rows[:, column] - centers[:, column]
         total += delta * delta
     return total
+
+
+def margin(rows: Rows, first: Rows, second: Rows) -> Rows:
+    """Return 1 - d1 / d2 for the distances to two centres; 0 where both are 0."""
+    near, far = squared_distance(rows, first), squared_distance(rows, second)
+    ratio = np.sqrt(np.divide(near, far, out=np.ones_like(near), where=far > 0))
+    return 1 - np.minimum(ratio, 1)

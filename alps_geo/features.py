@@ -71,7 +71,7 @@ def _weigh_across(runs: Runs, shape: tuple[int, int], cols: int, stride: float) 
     sums = np.zeros((width + 1, cols))
     np.cumsum(across.toarray(), axis=0, out=sums[1:])
     row, start, stop = runs.values.astype(np.int64).T
-    # The cells that a run's pixels lie between; a row of pixels has one or two.
+    # The cells that a run's pixels lie between; a pixel has one or two.
     first = across.indices[across.indptr[start]].astype(np.int64)
     last = across.indices[across.indptr[stop] - 1]
     sizes = last + 1 - first
@@ -112,4 +112,7 @@ def _upsample_axis(pixels: int, cells: int, stride: float) -> sparse.csr_array:
     index = np.arange(pixels)
     weights = np.concatenate([1 - share, share])
     where = (np.concatenate([index, index]), np.concatenate([lower, upper]))
-    return sparse.coo_array((weights, where), (pixels, cells)).tocsr()
+    matrix = sparse.coo_array((weights, where), (pixels, cells)).tocsr()
+    # What a pixel does not depend on may be no number.
+    matrix.eliminate_zeros()
+    return matrix

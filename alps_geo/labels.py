@@ -26,8 +26,9 @@ from .tiles import Tile
 
 #: Block size of the segment raster, in pixels: cores of the usual tiles are made of whole blocks.
 BLOCK = 256
-#: Blocks that GDAL keeps, in MB: a row of them in a raster of 100,000 pixels' width.
-CACHE_MB = 112
+#: Blocks that GDAL keeps, in MB: a row of them in a raster of 60,000 pixels' width; those of wider
+#: ones are read more than once, which takes little time beside the rest.
+CACHE_MB = 64
 
 
 @dataclass(frozen=True)

@@ -358,3 +358,11 @@ def _signed_areas(corners: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDA
     crosses[offsets[1:] - 1] = 0
     areas: NDArray[np.float64] = np.add.reduceat(crosses, offsets[:-1]) / 2
     return areas
+
+
+def as_multipolygons(geometry: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Make multipolygons of those that are polygons, shape (n,)."""
+    single = shapely.get_type_id(geometry) == shapely.GeometryType.POLYGON
+    result: NDArray[np.object_] = geometry.copy()
+    result[single] = [shapely.MultiPolygon([polygon]) for polygon in geometry[single]]
+    return result

@@ -20,6 +20,7 @@ from .errors import SettingsError
 from .geopackage import SegmentTable
 from .legend import Legend
 from .masks import MaskModel
+from .memory import return_freed_memory
 from .models import load_model
 from .outputs import Outputs, write_labels, write_package, write_record
 from .progress import NoProgress, Progress, Stopwatch
@@ -327,7 +328,7 @@ def _find_classes(run: Run, given: ClassModel | None, settings: ClassSettings) -
     run.clock.stage("classes")
     batches = [batch for part in segments for batch in _batches(part.features)]
     pixels = [batch for part in segments for batch in _batches(part.area_px)]
-    model = ClassModel(settings, run.source(segments)).fit(batches, run.clock, pixels)
+    model = ClassModel(settings, run.source(segments)).fit(batches, run.clock, areas=pixels)
     areas = np.zeros(settings.n_classes)
     for part in segments:
         found = _predict(model, part)
@@ -372,6 +373,7 @@ def _write_results(
         clock.stage("raster")
         with part.label_map.open() as read:
             write_labels(labels, read, lookup, part.grid, legend, clock)
+        return_freed_memory()
         clock.stage("package")
         table = SegmentTable(
             segments.segment_id,

@@ -18,7 +18,14 @@ import shapely
 from numpy.typing import NDArray
 
 from .grid import Grid, Window
-from .outlines import ReadLabels, Vertices, find_vertices, link_outlines, scan_vertices
+from .outlines import (
+    ReadLabels,
+    Vertices,
+    as_multipolygons,
+    find_vertices,
+    link_outlines,
+    scan_vertices,
+)
 from .progress import NoProgress, Progress
 from .runs import Runs
 from .simplification import Pieces, join_pieces, scan_pieces
@@ -115,7 +122,8 @@ def polygonize(
     """
     shape = (band or block, block)
     scan = scan_vertices(read, grid.height, grid.width, shape, progress or NoProgress())
-    for vertices in _as_they_end(scan, Vertices.concatenate, read, grid, shape):
+    # The corners below a band's last row come with the next band.
+    for vertices in _as_they_end(scan, Vertices.concatenate, read, grid, shape, late=1):
         yield _place(*_link_in_chunks(vertices), grid)
 
 
@@ -160,14 +168,17 @@ def _as_they_end(
     read: ReadLabels,
     grid: Grid,
     block: tuple[int, int],
+    late: int = 0,
 ) -> Iterator[_Parts]:
-    """Give the parts of segments together when they are complete, from parts band by band."""
+    """Give the parts of segments together when they are complete, from parts band by band.
+
+    They are `late` bands after the last one that a segment lies in.
+    """
     last_bands = _find_last_bands(read, grid, block)
     waiting, bands = concatenate([]), math.ceil(grid.height / block[0])
     for number, found in enumerate(scan):
         waiting = concatenate([waiting, found])
-        # The corners below a band's last row come with the next band, or with the last one.
-        ended = (last_bands[waiting.owners] < number) | (number == bands - 1)
+        ended = (last_bands[waiting.owners] <= number - late) | (number == bands - 1)
         yield waiting.take(ended)
         waiting = waiting.take(~ended)
 
@@ -258,13 +269,6 @@ def _to_ground(corners: NDArray[np.object_], grid: Grid) -> NDArray[np.object_]:
     return oriented
 
 
-def _as_multipolygons(geometry: NDArray[np.object_]) -> NDArray[np.object_]:
-    single = shapely.get_type_id(geometry) == shapely.GeometryType.POLYGON
-    result: NDArray[np.object_] = geometry.copy()
-    result[single] = [shapely.MultiPolygon([polygon]) for polygon in geometry[single]]
-    return result
-
-
 def _areas_m2(
     corners: NDArray[np.object_], geometry: NDArray[np.object_], grid: Grid
 ) -> NDArray[np.float64]:
@@ -285,7 +289,7 @@ def _geodesic_areas(geometry: NDArray[np.object_], grid: Grid) -> NDArray[np.flo
         return np.full(len(geometry), math.nan)
     # Not all geographic systems count in degrees: that of old French maps counts in grads.
     degrees = math.degrees(grid.crs.axis_info[0].unit_conversion_factor)
-    geometry = _as_multipolygons(shapely.segmentize(geometry, _LONGEST_EDGE / degrees))
+    geometry = as_multipolygons(shapely.segmentize(geometry, _LONGEST_EDGE / degrees))
     _, ground, offsets = shapely.to_ragged_array(geometry)
     longitude, latitude = np.ascontiguousarray(ground.T[:2] * degrees)
     latitude = np.clip(latitude, -90, 90)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .errors import ModelError
 
 Rows = NDArray[np.float64]
 
@@ -32,7 +35,7 @@ class Weighted:
     """
 
     rows: NDArray[Any]
-    weights: Rows
+    weights: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -61,14 +64,25 @@ def weigh(
     ----------
     batches : iterable of ndarray of float32, shape (n, n_columns)
     areas : iterable of ndarray of int, shape (n,), optional
-        Pixels of each segment, 1 or more; where none are given, all count alike.
+        Pixels that show of each segment, 1 or more; where none are given, all count alike.
+
+    Raises
+    ------
+    ModelError
+        If areas and batches do not go together, or an area is below 1.
     """
     if areas is None:
-        return (Weighted(batch, np.ones(len(batch))) for batch in batches)
-    return (
-        Weighted(batch, part / (part + float(_SURE_AREA)))
-        for batch, part in zip(batches, areas, strict=True)
-    )
+        yield from (Weighted(batch, np.ones(len(batch))) for batch in batches)
+        return
+    for batch, part in zip_longest(batches, areas):
+        sizes = [0 if given is None else len(given) for given in (batch, part)]
+        if sizes[0] != sizes[1]:
+            raise ModelError(
+                f"areas must be cut like the features: here are {sizes[1]} for {sizes[0]} segments"
+            )
+        if sizes[0] and part.min() < 1:
+            raise ModelError(f"the area of a segment is 1 pixel or more, not {part.min()}")
+        yield Weighted(batch, part / (part + float(_SURE_AREA)))
 
 
 @dataclass(frozen=True)
@@ -158,6 +172,8 @@ def _sample(
         sample = Weighted.concatenate([sample, block.take(slice(room))])
     places = rng.integers(0, np.arange(seen + room, seen + len(block)) + 1)
     chosen = np.flatnonzero(places < size)
+    if not len(chosen):
+        return sample
     # The last one that is drawn for a place stays there.
     source = np.arange(len(sample))
     source[places[chosen]] = len(sample) + room + chosen
@@ -182,14 +198,3 @@ def _add_distinct(distinct: dict[bytes, Weighted], block: Weighted, limit: int) 
     for row, place in zip(rows, first.tolist(), strict=True):
         if len(distinct) < limit:
             distinct.setdefault(row.tobytes(), block.take(slice(place, place + 1)))
-
-
-def too_few(wanted: int, found: int, distinct: int) -> str:
-    """Say that there are fewer segments, or different ones, than classes wanted."""
-    what = "1 segment was found" if found == 1 else f"{found} segments were found"
-    if distinct < found:
-        what = f"{distinct} of the {found} segments found differ"
-    remedy = f"use -k {distinct} or less"
-    if distinct < 2:
-        remedy = "label a larger area, or several scenes together"
-    return f"k is {wanted} but only {what}; {remedy}"

@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from .grid import Window
-from .outlines import ReadLabels, find_vertices, link_outlines
+from .outlines import ReadLabels, as_multipolygons, find_vertices, link_outlines
 from .progress import Progress
 
 # More than there are segments, as those are counted by int32 elsewhere.
@@ -129,8 +129,4 @@ def join_pieces(pieces: Pieces) -> tuple[NDArray[np.uint32], NDArray[np.object_]
     for place in np.flatnonzero(counts > 1):
         some = slice(first[place], first[place] + counts[place])
         geometry[place] = shapely.coverage_union_all(pieces.geometry[some])
-    single = shapely.get_type_id(geometry) == shapely.GeometryType.POLYGON
-    geometry[single] = (
-        shapely.multipolygons(geometry[single][:, np.newaxis]) if single.any() else []
-    )
-    return owners, geometry
+    return owners, as_multipolygons(geometry)

@@ -104,7 +104,6 @@ def run_jobs_here(jobs: Sequence[Job], model: MaskModel, done: Callable[[str], N
                     done(finishing.popleft().result())
         for future in finishing:
             done(future.result())
-    return_freed_memory()
 
 
 def run_job_elsewhere(job: Job) -> str:
@@ -259,6 +258,7 @@ def run_jobs(
         return
     if settings.workers == 1 and settings.scheduler is None:
         run_jobs_here(jobs, model, done)
+        return_freed_memory()
         return
     open_pool = choose_pool(settings, tick)
     run_in_pool(open_pool, run_job_elsewhere, [job.travelling() for job in jobs], done, tick)

@@ -287,6 +287,21 @@ def test_classes_go_to_large_segments_rather_than_to_specks() -> None:
     assert error([areas]) < 0.5 * error(None)
 
 
+@pytest.mark.parametrize(
+    ("areas", "message"),
+    [
+        ([np.ones(3, int), np.ones(6, int)], "here are 3 for 5 segments"),
+        ([np.ones(5, int)], "here are 0 for 4 segments"),
+        ([np.ones(5, int), np.ones(4, int), np.ones(1, int)], "here are 1 for 0 segments"),
+        ([np.ones(5, int), np.array([1, 2, 0, 3])], "1 pixel or more, not 0"),
+    ],
+)
+def test_areas_that_cannot_be_are_refused(areas: list[NDArray[np.int64]], message: str) -> None:
+    batches = np.split(make_blobs(9)[0], [5])
+    with pytest.raises(ModelError, match=message):
+        ClassModel(ClassSettings(n_classes=2), make_source()).fit(batches, areas=areas)
+
+
 @pytest.mark.parametrize("area", [1, 64, 5000])
 def test_segments_of_one_size_all_count_as_much(blobs: NDArray[np.float32], area: int) -> None:
     plain, sized = (ClassModel(ClassSettings(n_classes=5), make_source()) for _ in range(2))

@@ -50,6 +50,42 @@ def test_the_mean_of_a_constant_is_that_constant_for_every_mask() -> None:
     assert set(pool_features(runs, embedding, (1024, 1024)).values.ravel()) == {np.float32(0.1)}
 
 
+def interpolate(pixels: int, cells: int, stride: float) -> np.ndarray:
+    """Return how much of each cell a pixel takes: hats around the cells' centres."""
+    place = np.clip((np.arange(pixels) + 0.5) / stride - 0.5, 0, cells - 1)
+    return np.maximum(1 - np.abs(place[:, None] - np.arange(cells)), 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 40), st.integers(1, 40)), stride=st.floats(0.4, 14),
+    seed=st.integers(0, 999),
+)  # fmt: skip
+def test_any_stride_and_tiles_of_broken_cells_give_means_of_interpolated_values(
+    shape: tuple[int, int], stride: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(2, *(int(side / stride) + 1 for side in shape))).astype(np.float32)
+    pictures = rng.random((3, *shape)) < 0.4
+    pictures[:, -1, -1] = True
+    down, across = (
+        interpolate(side, cells, stride)
+        for side, cells in zip(shape, values.shape[1:], strict=True)
+    )
+    fine = down @ values.astype(np.float64) @ across.T
+    expected = np.array([fine[:, picture].mean(axis=1) for picture in pictures])
+    embedding = Embedding(values, stride, ("a", "b"), np.ones(2, np.float32))
+    pooled = pool_features(Runs.from_bitmaps(pictures), embedding, shape)
+    assert pooled.values == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_cells_that_a_mask_does_not_touch_may_hold_no_number() -> None:
+    values = np.array([[[1, np.nan], [np.nan, np.nan]]], np.float32)
+    runs = Runs.from_bitmaps(np.array([[[True, False], [False, False]]]))
+    embedding = Embedding(values, 1, ("a",), np.ones(1, np.float32))
+    assert pool_features(runs, embedding, (2, 2)).values.tolist() == [[1.0]]
+
+
 def test_no_masks_give_no_rows() -> None:
     embedding = Embedding(np.zeros((2, 4, 4), np.float32), 2, ("a", "b"), np.ones(2, np.float32))
     assert pool_features(Runs.concatenate([]), embedding, (8, 8)).values.shape == (0, 2)

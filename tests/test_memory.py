@@ -1,6 +1,7 @@
 """Freed memory goes back to the system when asked."""
 
 import platform
+import resource
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from alps_geo.memory import return_freed_memory
 
 def resident_bytes() -> int:
     """Return how much memory of this process is in use, by the kernel's own count."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator than glibc")

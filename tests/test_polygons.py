@@ -187,7 +187,7 @@ def test_simplified_segments_are_streamed_as_soon_as_they_end():
     labels = np.repeat(np.arange(1, 9, dtype=np.uint32), 10)[:, None].repeat(20, axis=1)
     grid = Grid(UTM, NORTH_UP, *labels.shape)
     parts = polygonize_simplified(reader(labels), grid, 1.0, cell=20)
-    assert [part.segment_id.tolist() for part in parts] == [[], [1, 2], [3, 4], [5, 6, 7, 8]]
+    assert [part.segment_id.tolist() for part in parts] == [[1, 2], [3, 4], [5, 6], [7, 8]]
 
 
 @pytest.mark.parametrize(
