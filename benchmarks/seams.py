@@ -1,11 +1,11 @@
 """How far tiles show in the labels: `seams.py SCENE... [--model builtin] [--tile-size 1024]`.
 
 Prints for each scene: label changes across the lines between tile cores over those across the lines
-16 pixels beside them (1.0: no seam shows), and how well the labels agree (adjusted Rand index) with
-those of a run with the tile grid shifted by half a core, and of a run with another tile size. The
-shift comes from cutting rows and columns off the scene's upper left; classes are the first run's,
-and changes are the mean of both grids. K-means ends in another optimum with another seed, so
-`--seed 0 1 2` says more than one: figures are means over the seeds.
+16, 32 and 48 pixels beside them (1.0: no seam shows), and how well the labels agree (adjusted Rand
+index) with those of a run with the tile grid shifted by half a core, and of a run with another tile
+size. The shift comes from cutting rows and columns off the scene's upper left; classes are the
+first run's, and changes are the mean of both grids. K-means ends in another optimum with another
+seed, so `--seed 0 1 2` says more than one: figures are means over the seeds.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from alps_geo.outputs import Outputs
 from alps_geo.pipeline import classify, label
 from alps_geo.settings import TileSettings
 
-# JPEG's blocks have 8 or 16 pixels and show in labels too; core lines lie on their borders.
-BESIDE = 16
+# JPEG's blocks have 8 or 16 pixels and show in labels too; core lines lie on their borders. Changes
+# vary from line to line by a third, and a scene has few lines: more beside them say more.
+BESIDE = (16, 32, 48)
 
 
 def run(scene: Path, out: Path, **options: object) -> NDArray[np.integer]:
@@ -48,9 +49,10 @@ def seam_ratio(labels: NDArray[np.integer], step: int) -> float:
     across, beside = [], []
     for image in (labels, labels.T):
         changes = (image[1:] != image[:-1]).mean(axis=1)
-        for line in range(step, len(image) - BESIDE, step):
+        for line in range(step, len(image) - min(BESIDE), step):
             across.append(changes[line - 1])
-            beside += [changes[line - 1 - BESIDE], changes[line - 1 + BESIDE]]
+            places = [line - 1 + side * distance for distance in BESIDE for side in (-1, 1)]
+            beside += [changes[place] for place in places if place < len(changes)]
     return float(np.mean(across) / np.mean(beside)) if across else math.nan
 
 
