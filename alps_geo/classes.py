@@ -189,8 +189,8 @@ class ClassModel:
         """
         (features,) = self.source.check([features])
         if self._is_fitted:
-            for block in reblock(weigh([features])):
-                rows = self._transform(block.rows)
+            for start in range(0, len(features), BLOCK):
+                rows = self._transform(features[start : start + BLOCK])
                 self.centers_, self.counts_ = update_online(self.centers_, self.counts_, rows)
             self.n_samples_ += len(features)
             return self

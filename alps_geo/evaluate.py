@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from numpy.typing import NDArray
 from . import agreement
 from .agreement import Matching
 from .errors import ReferenceDataError, RunError
-from .grid import Window
 from .progress import NoProgress, Progress
 from .references import ClassSource, RasterClasses, check_exists, open_classes, open_reference
 
@@ -264,7 +264,7 @@ class _Tally:
 
     def add(self, labels: RasterClasses, reference: ClassSource, progress: Progress) -> None:
         """Count the pixels of one scene."""
-        blocks = _blocks(labels.grid.height, labels.grid.width)
+        blocks = [*chain.from_iterable(labels.grid.window.bands(BLOCK_PX, BLOCK_PX))]
         progress.stage("evaluate")
         for done, window in enumerate(blocks, start=1):
             self.pixels.update(_count_pairs(labels.read(window), reference.read(window)))
@@ -324,14 +324,6 @@ class _Tally:
             beyond=sum(self.pixels[a, b] for a, b in self.pixels if a is not None and b is None),
             notes=tuple(self.notes),
         )
-
-
-def _blocks(height: int, width: int) -> list[Window]:
-    return [
-        Window(row, col, min(BLOCK_PX, height - row), min(BLOCK_PX, width - col))
-        for row in range(0, height, BLOCK_PX)
-        for col in range(0, width, BLOCK_PX)
-    ]
 
 
 def _count_pairs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,6 +56,21 @@ class Window(NamedTuple):
         height = min(self.row_stop, other.row_stop) - row
         width = min(self.col_stop, other.col_stop) - col
         return Window(row, col, height, width) if height > 0 and width > 0 else None
+
+    def bands(self, rows: int, cols: int) -> Iterator[list[Window]]:
+        """Cut the window into blocks; the last ones may be smaller.
+
+        Yields
+        ------
+        list of Window
+            The blocks of a band, which is up to `rows` high.
+        """
+        for row in range(self.row, self.row_stop, rows):
+            height = min(rows, self.row_stop - row)
+            yield [
+                Window(row, col, height, min(cols, self.col_stop - col))
+                for col in range(self.col, self.col_stop, cols)
+            ]
 
     def shift(self, rows: int, cols: int) -> Window:
         """Return the window moved down and to the right."""

@@ -153,23 +153,24 @@ def scan_vertices(
     Vertices
         Those at the corners above the band's rows; the last band has those below as well.
     """
-    rows, cols = block
-    for row in range(0, height, rows):
+    for band in Window(0, 0, height, width).bands(*block):
         found = []
-        for col in range(0, width, cols):
-            window = Window(row, col, min(rows, height - row), min(cols, width - col))
-            # A corner needs the pixels above and left of it; outside the scene there is none.
-            seen = Window(*(max(0, row - 1), max(0, col - 1)), 0, 0)
-            seen = seen._replace(
-                height=window.row_stop - seen.row, width=window.col_stop - seen.col
-            )
-            margins = (
-                (int(row == 0), int(window.row_stop == height)),
-                (int(col == 0), int(window.col_stop == width)),
-            )
-            found.append(find_vertices(np.pad(read(seen), margins), row, col))
+        for row, col, rows, cols in band:
+            # A corner needs the pixels above and left of it; those below and right are the next
+            # block's, but for the scene's last.
+            last_row, last_col = int(row + rows == height), int(col + cols == width)
+            seen = Window(row - 1, col - 1, 1 + rows + last_row, 1 + cols + last_col)
+            found.append(find_vertices(read_beyond(read, seen, height, width), row, col))
         yield Vertices.concatenate(found)
-        progress.step(min(row + rows, height), height)
+        progress.step(band[0].row_stop, height)
+
+
+def read_beyond(read: ReadLabels, window: Window, height: int, width: int) -> NDArray[np.uint32]:
+    """Return the segments of a window that may reach beyond the scene, where there is none: 0."""
+    seen = window.grow(0, height, width)
+    above, left = seen.row - window.row, seen.col - window.col
+    below, right = window.row_stop - seen.row_stop, window.col_stop - seen.col_stop
+    return np.pad(read(seen), ((above, below), (left, right)))
 
 
 def link_outlines(vertices: Vertices) -> tuple[NDArray[np.uint32], NDArray[np.object_]]:

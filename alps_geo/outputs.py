@@ -29,7 +29,7 @@ from rasterio.windows import Window as RasterWindow
 
 from .errors import OutputError
 from .geopackage import MaskTable, SegmentTable, write_layers
-from .grid import Grid, Window
+from .grid import Grid
 from .labels import bounded_cache
 from .legend import Legend
 from .outlines import ReadLabels
@@ -249,13 +249,13 @@ def _write_source(
         raster.colorinterp = [ColorInterp.palette]
         colors = legend.colors.items()
         raster.write_colormap(1, {number: (*parse_color(color), 255) for number, color in colors})
-        for row in range(0, grid.height, _WINDOW):
-            for col in range(0, grid.width, _WINDOW):
-                height, width = min(_WINDOW, grid.height - row), min(_WINDOW, grid.width - col)
-                labels = values[read(Window(row, col, height, width))]
+        for band in grid.window.bands(_WINDOW, _WINDOW):
+            for window in band:
+                labels = values[read(window)]
                 counts += np.bincount(labels.ravel(), minlength=len(counts))
-                raster.write(labels, 1, window=RasterWindow(col, row, width, height))
-            progress.step(min(row + _WINDOW, grid.height), grid.height)
+                where = RasterWindow(window.col, window.row, window.width, window.height)
+                raster.write(labels, 1, window=where)
+            progress.step(band[0].row_stop, grid.height)
     return counts
 
 

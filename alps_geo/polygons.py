@@ -17,7 +17,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from .grid import Grid, Window
+from .grid import Grid
 from .outlines import (
     ReadLabels,
     Vertices,
@@ -234,11 +234,9 @@ def _find_mask_vertices(runs: Runs, boxes: NDArray[np.int64]) -> Vertices:
 def _find_last_bands(read: ReadLabels, grid: Grid, block: tuple[int, int]) -> NDArray[np.int32]:
     """Return the last band of blocks that each segment id lies in."""
     last_bands = np.zeros(1, np.int32)
-    rows, cols = block
-    for band, row in enumerate(range(0, grid.height, rows)):
-        for col in range(0, grid.width, cols):
-            height, width = min(rows, grid.height - row), min(cols, grid.width - col)
-            labels = read(Window(row, col, height, width))
+    for band, windows in enumerate(grid.window.bands(*block)):
+        for window in windows:
+            labels = read(window)
             missing = int(labels.max()) + 1 - len(last_bands)
             if missing > 0:
                 # Twice as many as needed, so that the table is seldom copied.

@@ -10,7 +10,13 @@ import shapely
 from numpy.typing import NDArray
 
 from .grid import Window
-from .outlines import ReadLabels, as_multipolygons, find_vertices, link_outlines
+from .outlines import (
+    ReadLabels,
+    as_multipolygons,
+    find_vertices,
+    link_outlines,
+    read_beyond,
+)
 from .progress import Progress
 
 # More than there are segments, as those are counted by int32 elsewhere.
@@ -72,28 +78,14 @@ def scan_pieces(
     Pieces
         Those of segments that lie in a row of cells.
     """
-    for row in range(0, height, cell):
+    for band in Window(0, 0, height, width).bands(cell, cell):
         found = []
-        for col in range(0, width, cell):
-            window = Window(row, col, min(cell, height - row), min(cell, width - col))
-            found.append(
-                _simplify_cell(_read_around(read, window, height, width), row, col, tolerance)
-            )
+        for row, col, rows, cols in band:
+            around = Window(row - 1, col - 1, rows + 2, cols + 2)
+            labels = read_beyond(read, around, height, width)
+            found.append(_simplify_cell(labels, row, col, tolerance))
         yield Pieces.concatenate(found)
-        progress.step(min(row + cell, height), height)
-
-
-def _read_around(read: ReadLabels, window: Window, height: int, width: int) -> NDArray[np.uint32]:
-    """Return the segments of a window and of the pixels around it, 0 outside of the scene."""
-    top, left = int(window.row > 0), int(window.col > 0)
-    below, right = int(window.row_stop < height), int(window.col_stop < width)
-    seen = Window(
-        window.row - top,
-        window.col - left,
-        window.height + top + below,
-        window.width + left + right,
-    )
-    return np.pad(read(seen), ((1 - top, 1 - below), (1 - left, 1 - right)))
+        progress.step(band[0].row_stop, height)
 
 
 def _simplify_cell(labels: NDArray[np.uint32], row: int, col: int, tolerance: float) -> Pieces:

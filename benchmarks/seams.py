@@ -52,7 +52,7 @@ def seam_ratio(labels: NDArray[np.integer], step: int) -> float:
         for line in range(step, len(image) - min(BESIDE), step):
             across.append(changes[line - 1])
             places = [line - 1 + side * distance for distance in BESIDE for side in (-1, 1)]
-            beside += [changes[place] for place in places if place < len(changes)]
+            beside += [changes[place] for place in places if 0 <= place < len(changes)]
     return float(np.mean(across) / np.mean(beside)) if across else math.nan
 
 

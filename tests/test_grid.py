@@ -26,6 +26,23 @@ def test_the_intersection_holds_the_pixels_of_both(first: Window, second: Window
     assert (both == pictures.all(axis=0)).all()
 
 
+@given(window=windows, rows=st.integers(1, 25), cols=st.integers(1, 25))
+def test_bands_of_blocks_hold_every_pixel_once_in_order(
+    window: Window, rows: int, cols: int
+) -> None:
+    pictures = np.zeros((60, 60), int)
+    bands = list(window.bands(rows, cols))
+    for band in bands:
+        assert len({(block.row, block.height) for block in band}) == 1
+        assert all(block.height <= rows and block.width <= cols for block in band)
+        for block in band:
+            pictures[block.slices] += 1
+    assert (pictures[window.slices] == 1).all()
+    assert pictures.sum() == window.height * window.width
+    corners = [(block.row, block.col) for band in bands for block in band]
+    assert corners == sorted(corners)
+
+
 @given(st.tuples(*[numbers] * 6))
 def test_ground_coordinates_are_those_of_the_affine_transform(six: tuple[float, ...]) -> None:
     grid = Grid(None, Affine(*six), 10, 20)
