@@ -2,29 +2,29 @@
 
 Exact up to the order of float additions. Until the image first reads a prompt's tokens, every
 prompt sees the same image, so that part runs for all prompts at once; after it, a few prompts at
-a time, in `sam_lanes`. Masks are made only where the predicted IoU asks for one. `sam_attention`
-tells how the attentions are computed.
+a time, in `sam_lanes`. `sam_image` tells how each of them gets an image of its own without a copy.
+Masks are made only where the predicted IoU asks for one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from segment_anything.modeling import Sam
 from segment_anything.modeling.transformer import TwoWayAttentionBlock
-from torch import Tensor, nn
+from torch import Tensor
 
-from .sam_attention import CrossAttention, SharedImage
+from .sam_attention import CrossAttention, SharedRead
+from .sam_image import ImageLayer, OwnImages, SharedLayer
 from .sam_lanes import Lanes, Workspace
-from .sam_upscaling import Upscaling, Written
+from .sam_upscaling import Upscaling
 
 #: Prompts that go through the shared part at once: bounds memory, nothing else.
 _SHARED_PROMPTS = 256
-#: Image tokens that a CPU takes through several steps at once, so that they stay in a core's
-#: cache; in bfloat16 each step costs too much to begin.
-_CACHED_TOKENS = 512
+#: Image tokens that a CPU takes through a layer at once, so that they stay in a core's cache.
+_CACHED_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,6 @@ class DecodedMasks:
     logits: Tensor
     predicted_iou: Tensor
     candidates: Tensor
-
-
-@dataclass(frozen=True)
-class _Layer:
-    block: TwoWayAttentionBlock
-    tokens_read: CrossAttention
-    image_reads: CrossAttention
 
 
 @dataclass(frozen=True)
@@ -76,36 +69,34 @@ class MaskDecoder:
     ----------
     sam : segment_anything.modeling.Sam
     dtype : torch.dtype
-        `float32`, or `bfloat16` for everything as large as the image; tokens stay in float32.
+        `float32`, or `bfloat16` for the upscaling of masks; all else is in float32.
     """
 
     def __init__(self, sam: Sam, dtype: torch.dtype = torch.float32) -> None:
         self._sam = sam
-        self._dtype = dtype
         decoder = sam.mask_decoder
+        blocks = list(decoder.transformer.layers)
         positions = sam.prompt_encoder.get_dense_pe()[0].flatten(1).t().contiguous()
-        self._layers = [
-            _Layer(
-                block,
-                CrossAttention(
-                    block.cross_attn_token_to_image, positions, dtype, image_reads=False
-                ),
-                CrossAttention(block.cross_attn_image_to_token, positions, dtype, image_reads=True),
-            )
-            for block in decoder.transformer.layers
-        ]
-        self._last_read = CrossAttention(
-            decoder.transformer.final_attn_token_to_image, positions, dtype, image_reads=False
+        self._first_read = CrossAttention(
+            blocks[0].cross_attn_token_to_image,
+            positions,
+            torch.zeros_like(positions[0]),
+            image_reads=False,
         )
-        norms = [layer.block.norm4 for layer in self._layers]
-        heads = decoder.transformer.num_heads
-        self._upscaling = Upscaling(decoder.output_upscaling, norms, heads, dtype)
-        self._lanes = Lanes(sam.device, dtype)
-        # A CPU normalises bfloat16 faster, and tells deviations better, with weights in float32.
-        self._norm_dtype = torch.float32 if sam.device.type == "cpu" else dtype
-        cached = sam.device.type == "cpu" and dtype == torch.float32
-        step = _CACHED_TOKENS if cached else len(positions)
-        self._pieces = [slice(at, at + step) for at in range(0, len(positions), step)]
+        readers = [block.cross_attn_token_to_image for block in blocks[1:]]
+        readers.append(decoder.transformer.final_attn_token_to_image)
+        self._layers: list[ImageLayer] = []
+        for block, reader in zip(blocks, readers, strict=True):
+            before = self._layers[-1] if self._layers else None
+            self._layers.append(ImageLayer(block, positions, reader, before))
+        self._upscaling = Upscaling(decoder.output_upscaling, self._layers[-1].bias, dtype)
+        self._lanes = Lanes(sam.device)
+        count = len(positions)
+        on_cpu = sam.device.type == "cpu"
+        step = _CACHED_TOKENS if on_cpu else count
+        self._pieces = [slice(at, min(at + step, count)) for at in range(0, count, step)]
+        # A CPU takes prompts one by one too, a GPU all that are there.
+        self._together = 1 if on_cpu else _SHARED_PROMPTS
         self.masks_per_prompt = int(decoder.num_multimask_outputs)
         # Tokens that answer: the predicted IoU's, and those of all masks but the single one.
         self._answers = [0, *range(2, 2 + self.masks_per_prompt)]
@@ -132,32 +123,34 @@ class MaskDecoder:
         """
         fixed = self._sam.prompt_encoder.no_mask_embed.weight
         image = embedding.flatten(1).t().contiguous() + fixed
-        first = self._layers[0]
-        read, written = first.tokens_read.share(image), first.image_reads.share(image)
-        upscaled = self._upscaling.share(image)
-        image = image.to(self._dtype)
+        read = self._first_read.share(image)
+        shared = []
+        for layer in self._layers:
+            part, image = layer.share(image)
+            shared.append(part)
+        upscaled = self._upscaling.fold(image)
 
         def few_prompts() -> Iterator[tuple[int, _Prompts]]:
             """Give a few prompts at a time, with the number of the first."""
             for start in range(0, len(points), _SHARED_PROMPTS):
-                shared = self._run_shared(points[start : start + _SHARED_PROMPTS], read)
-                for offset in range(0, len(shared.codes), batch):
-                    yield start + offset, shared.take(slice(offset, offset + batch))
+                prompts = self._run_shared(points[start : start + _SHARED_PROMPTS], read)
+                for offset in range(0, len(prompts.codes), batch):
+                    yield start + offset, prompts.take(slice(offset, offset + batch))
 
         def run(item: tuple[int, _Prompts], space: Workspace) -> DecodedMasks:
             """Decode a few prompts."""
             first_prompt, prompts = item
-            tokens, marks = self._run_own(prompts, image, written, space)
-            return self._make_masks(tokens, marks, upscaled, min_iou, first_prompt, space)
+            tokens, images = self._run_own(prompts, shared, space)
+            return self._make_masks(tokens, images, upscaled, min_iou, first_prompt, space)
 
         yield from self._lanes.map(run, few_prompts())
 
-    def _run_shared(self, points: Tensor, read: SharedImage) -> _Prompts:
+    def _run_shared(self, points: Tensor, read: SharedRead) -> _Prompts:
         tokens = self._tokens(points)
-        layer = self._layers[0]
-        queries = self._attend_to_each_other(layer.block, tokens, tokens)
-        out = layer.tokens_read.read_shared(queries + tokens, read)
-        queries = self._think(layer.block, queries + out)
+        block = self._layers[0].block
+        queries = self._attend_to_each_other(block, tokens, tokens)
+        out = self._first_read.read_shared(queries + tokens, read)
+        queries = self._think(block, queries + out)
         asked, values = queries + tokens, queries
         if len(self._layers) > 1:
             queries = self._attend_to_each_other(self._layers[1].block, queries, tokens)
@@ -192,53 +185,30 @@ class MaskDecoder:
         return normed
 
     def _run_own(
-        self, prompts: _Prompts, shared: Tensor, written: SharedImage, space: Workspace
-    ) -> tuple[Tensor, Written]:
-        """Run what every prompt does to its own copy of the image."""
+        self, prompts: _Prompts, shared: Sequence[SharedLayer], space: Workspace
+    ) -> tuple[Tensor, OwnImages]:
+        """Run what every prompt does to its own image."""
         codes, queries = prompts.codes, prompts.queries
-        image = space.take("image", len(codes), *shared.shape)
-        writer = self._layers[0].image_reads
-        asked, values = writer.ask(prompts.asked, written), [writer.fold_values(prompts.values)]
-        shares = space.take("shares", len(codes), len(self._layers), asked.rows, len(shared))
-        deviations = codes.new_empty(len(codes), len(self._layers), len(shared))
-        pairs = zip(self._layers, [*self._layers[1:], None], strict=True)
-        for number, (layer, following) in enumerate(pairs):
-            if following is None:  # from here on every token goes alone: two of them are done
+        asked, told = prompts.asked, prompts.values
+        rows = len(self._layers) * self._first_read.heads * codes.shape[1]
+        images = OwnImages(codes, rows, self._pieces, self._together, space)
+        following = [layer.block for layer in self._layers[1:]]
+        for number, (layer, part) in enumerate(zip(self._layers, shared, strict=True)):
+            last = number == len(following)
+            if last:  # from here on every token goes alone: two of them are done
                 queries, codes = queries[:, self._answers], codes[:, self._answers]
             elif number > 0:  # the second layer's has run for all prompts at once
-                queries = self._attend_to_each_other(following.block, queries, codes)
-            reader = self._last_read if following is None else following.tokens_read
-            question = reader.ask(queries + codes)
-            scores = space.take("all scores", len(codes), question.rows, len(shared))
-            for rows in self._pieces:
-                piece = image[:, rows]
-                if number == 0:
-                    piece.copy_(shared[rows])
-                scores_here = asked.scores(piece, rows, space)
-                shares[:, number, :, rows] = layer.image_reads.write(scores_here, values[-1], piece)
-                deviations[:, number, rows] = self._normalise(layer.block.norm4, piece)
-                scores[:, :, rows] = question.scores(piece, rows, space)
-            queries = queries + reader.read(scores, image)
-            if following is not None:
-                queries = self._think(following.block, queries)
-                asked = following.image_reads.ask(queries + codes)
-                values.append(following.image_reads.fold_values(queries))
-        tokens = self._sam.mask_decoder.transformer.norm_final_attn(queries)
-        return tokens, Written(self._upscaling.fold(values), shares, deviations)
-
-    def _normalise(self, norm: nn.LayerNorm, image: Tensor) -> Tensor:
-        """Normalise image tokens in place; return one over the deviation each had before."""
-        weight, bias = norm.weight.to(self._norm_dtype), norm.bias.to(self._norm_dtype)
-        normed, _, deviations = torch.native_layer_norm(
-            image, norm.normalized_shape, weight, bias, norm.eps
-        )
-        image.copy_(normed)
-        return deviations[..., 0]
+                queries = self._attend_to_each_other(following[number], queries, codes)
+            queries = queries + images.pass_layer(layer, part, asked, told, queries + codes)
+            if not last:
+                queries = self._think(following[number], queries)
+                asked, told = queries + codes, queries
+        return self._sam.mask_decoder.transformer.norm_final_attn(queries), images
 
     def _make_masks(
         self,
         tokens: Tensor,
-        written: Written,
+        images: OwnImages,
         shared: Tensor,
         min_iou: float,
         first_prompt: int,
@@ -251,12 +221,14 @@ class MaskDecoder:
         logits = iou.new_empty(int(chosen.sum()), side, side)
         makers = decoder.output_hypernetworks_mlps[1:]
         weights = torch.stack([make(tokens[:, 1 + mask]) for mask, make in enumerate(makers)], 1)
+        values = self._upscaling.fold(images.values)
         done = 0
         # Prompt by prompt: what is upscaled is 8 times as large as the image tokens.
         for prompt in chosen.any(1).nonzero()[:, 0].tolist():
             kept = weights[prompt, chosen[prompt]]
             target = logits[done : done + len(kept)]
-            self._upscaling(shared, written.take(prompt), self._pieces, kept, target, space)
+            own = images.scale[prompt], images.shares[prompt], values[prompt]
+            self._upscaling(shared, *own, kept, target, space)
             done += len(kept)
         candidates = chosen.flatten().nonzero()[:, 0]
         return DecodedMasks(

@@ -29,20 +29,18 @@ class Workspace:
     Parameters
     ----------
     device : torch.device
-    dtype : torch.dtype
     """
 
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._dtype = dtype
         self._held: dict[str, Tensor] = {}
 
-    def take(self, name: str, *shape: int) -> Tensor:
-        """Return a tensor of some shape, with whatever was left in it."""
+    def take(self, name: str, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return a tensor of some shape, with whatever was left in it; a name has one type."""
         size = math.prod(shape)
         held = self._held.get(name)
         if held is None or len(held) < size:
-            held = self._held[name] = torch.empty(size, dtype=self._dtype, device=self._device)
+            held = self._held[name] = torch.empty(size, dtype=dtype, device=self._device)
         return held[:size].view(shape)
 
 
@@ -53,15 +51,13 @@ class Lanes:
     ----------
     device : torch.device
         A CPU gets a lane per thread that torch would use, anything else one.
-    dtype : torch.dtype
-        Of the tensors in the workspaces.
     """
 
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._count = torch.get_num_threads() if device.type == "cpu" else 1
         self._free: queue.SimpleQueue[Workspace] = queue.SimpleQueue()
         for _ in range(self._count):
-            self._free.put(Workspace(device, dtype))
+            self._free.put(Workspace(device))
         self._threads: ThreadPoolExecutor | None = None
         if self._count > 1:
             self._threads = ThreadPoolExecutor(self._count, "lane", torch.set_num_threads, (1,))

@@ -1,20 +1,12 @@
-"""The end of SAM's mask decoder: from what a prompt wrote on the image to its masks.
+"""The end of SAM's mask decoder: from the image tokens of a prompt to its masks.
 
-A layer adds a few values to the image tokens, each token in shares of its own, and normalises each
-token: x' = (x + shares · values) C / s * g + b, where C takes the mean off, and s is the token's
-deviation. All that follows up to the first upscaling's product with weights W is linear but for the
-deviations, one number per token. So the product splits into one of the image, the same for every
-prompt, and one of the shares, of which there are half as many as channels:
-
-    x' W = (x (C g W) + shares · (values (C g W))) / s + b W, and the same again for x.
-
-All this is exact up to the order of float additions.
+The first upscaling is a product of image tokens with weights W. As the tokens are kept in parts
+(`sam_image`), so is the product: s * (E T W), where (E T W) is the same for every prompt, and
+S' (V W), where S has half as many rows as there are channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -24,30 +16,10 @@ from torch.nn import functional
 
 from .sam_lanes import Workspace
 
+#: Image tokens that a CPU upscales at once in float32, so that they stay in a core's cache; in
+#: bfloat16 each step costs too much to begin.
+_CACHED_TOKENS = 512
 _Modules = tuple[nn.ConvTranspose2d, LayerNorm2d, nn.Module, nn.ConvTranspose2d, nn.Module]
-
-
-@dataclass(frozen=True)
-class Written:
-    """What prompts wrote on the image in all layers, each attribute with a row per prompt.
-
-    Attributes
-    ----------
-    values : Tensor, shape (batch, n_layers * heads * t, channels)
-        As `Upscaling.fold` returns them.
-    shares : Tensor, shape (batch, n_layers, heads * t, n)
-        Of each value in each image token.
-    deviations : Tensor of float32, shape (batch, n_layers, n)
-        One over the deviation of each image token before the layer normalised it.
-    """
-
-    values: Tensor
-    shares: Tensor
-    deviations: Tensor
-
-    def take(self, prompt: int) -> Written:
-        """Return what one prompt wrote, without the axis of prompts."""
-        return Written(self.values[prompt], self.shares[prompt], self.deviations[prompt])
 
 
 class Upscaling:
@@ -57,59 +29,29 @@ class Upscaling:
     ----------
     layers : torch.nn.Sequential
         SAM's `output_upscaling`.
-    norms : sequence of torch.nn.LayerNorm
-        That of the image in each layer of the transformer.
-    heads : int
-        Whose shares add up to one each.
+    bias : Tensor, shape (channels,)
+        Part of all image tokens, which those that are given here do not have.
     dtype : torch.dtype
-        Number type of everything as large as the image.
+        Number type of everything that is upscaled.
     """
 
-    def __init__(
-        self, layers: nn.Sequential, norms: Sequence[nn.LayerNorm], heads: int, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, layers: nn.Sequential, bias: Tensor, dtype: torch.dtype) -> None:
         first, self._norm, self._act, second, self._last_act = cast(_Modules, tuple(layers))
-        weight, bias = _as_matrix(first)
+        self._weight, first_bias = _as_matrix(first)
+        self._bias = first_bias + bias @ self._weight
         self._second, self._second_bias = (part.to(dtype) for part in _as_matrix(second))
-        self._heads = heads
         self._dtype = dtype
-        # What each layer's input and values are multiplied by, and what comes on top after it.
-        self._weights: list[Tensor] = []
-        self._biases: list[Tensor] = []
-        for norm in reversed(norms):
-            self._biases.insert(0, bias + norm.bias @ weight)
-            weight = norm.weight[:, None] * weight
-            weight = weight - weight.mean(0)
-            self._weights.insert(0, weight)
-            bias = torch.zeros_like(bias)
 
-    def share(self, image: Tensor) -> Tensor:
-        """Return the part of the first product that every prompt on an image has.
-
-        Parameters
-        ----------
-        image : Tensor of float32, shape (n, channels)
-            Before any prompt wrote on it.
-
-        Returns
-        -------
-        Tensor of float32, shape (n, channels)
-        """
-        return image @ self._weights[0]
-
-    def fold(self, values: Sequence[Tensor]) -> Tensor:
-        """Multiply the values of all layers, shape (batch, layers * heads * t, channels)."""
-        folded = [one.float() @ weight for one, weight in zip(values, self._weights, strict=True)]
-        for one, bias in zip(folded[1:], self._biases[:-1], strict=True):
-            # The shares of a head add up to one, so every head may carry its part of the bias.
-            one += bias / self._heads
-        return torch.cat(folded, dim=1).to(self._dtype)
+    def fold(self, tokens: Tensor) -> Tensor:
+        """Multiply image tokens, or values that were written on them, (..., channels), by W."""
+        return tokens @ self._weight
 
     def __call__(
         self,
         shared: Tensor,
-        written: Written,
-        pieces: Sequence[slice],
+        scale: Tensor,
+        shares: Tensor,
+        values: Tensor,
         weights: Tensor,
         out: Tensor,
         space: Workspace,
@@ -119,40 +61,47 @@ class Upscaling:
         Parameters
         ----------
         shared : Tensor of float32, shape (n, channels)
-            What `share` returned.
-        written : Written
-            By the prompt. Its shares are used up.
-        pieces : sequence of slice
-            Image tokens that are taken at once, whole rows of them.
+            What all prompts share of the image tokens, folded.
+        scale : Tensor of float32, shape (n,)
+        shares : Tensor of float32, shape (rows, n)
+        values : Tensor of float32, shape (rows, channels)
+            What the prompt wrote, folded.
         weights : Tensor of float32, shape (n_masks, channels // 8)
         out : Tensor of float32, shape (n_masks, 4 rows, 4 cols)
         space : Workspace
         """
-        side = out.shape[-1] // 4
-        norm = self._norm
-        norm_weight, norm_bias = norm.weight.to(self._dtype), norm.bias.to(self._dtype)
-        weights = weights.to(self._dtype)
-        scales = written.deviations.flip(0).cumprod(0).flip(0)
-        shares = written.shares.mul_(scales[:, None].to(self._dtype)).flatten(0, 1).t()
-        scale = scales[0, :, None]
-        # Tokens, then quarters of a token, then quarters of these: rows and columns of the mask.
-        target = out.view(len(weights), side, 2, 2, side, 2, 2).permute(0, 1, 4, 2, 5, 3, 6)
-        row = 0
-        for piece in pieces:
-            count = len(shared[piece])
-            values = space.take("first", count, shared.shape[1])
-            torch.addcmul(self._biases[-1], shared[piece], scale[piece], out=values)
-            values = values.addmm_(shares[piece], written.values).view(4 * count, -1)
-            values = functional.layer_norm(
-                values, norm_weight.shape, norm_weight, norm_bias, norm.eps
+        dtype, norm = self._dtype, self._norm
+        norm_weight, norm_bias = norm.weight.to(dtype), norm.bias.to(dtype)
+        weights, values = weights.to(dtype), values.to(dtype)
+        cached = shared.device.type == "cpu" and dtype == torch.float32
+        step = _CACHED_TOKENS if cached else len(shared)
+        pixels = space.take("pixels", len(weights), 16 * len(shared), dtype=dtype)
+        for start in range(0, len(shared), step):
+            piece = slice(start, min(start + step, len(shared)))
+            first = space.take("first", len(shared[piece]), shared.shape[1])
+            torch.addcmul(self._bias, shared[piece], scale[piece, None], out=first)
+            first = (
+                first.to(dtype)
+                .addmm_(shares[:, piece].t().to(dtype), values)
+                .view(-1, len(norm_bias))
             )
-            values = self._act(values)
-            large = space.take("second", len(values), self._second.shape[1])
-            torch.addmm(self._second_bias, values, self._second, out=large)
-            pixels = (weights @ self._last_act(large).view(16 * count, -1).t()).float()
-            part = target[:, row : row + count // side]
-            part.copy_(pixels.view(part.shape))
-            row += count // side
+            first = functional.layer_norm(
+                first, norm_weight.shape, norm_weight, norm_bias, norm.eps
+            )
+            first = self._act(first)
+            large = space.take("large", len(first), self._second.shape[1], dtype=dtype)
+            torch.addmm(self._second_bias, first, self._second, out=large)
+            large = self._last_act(large).view(-1, weights.shape[1])
+            torch.mm(weights, large.t(), out=pixels[:, 16 * piece.start : 16 * piece.stop])
+        # Tokens, then quarters of a token, then quarters of these: rows and columns of the mask.
+        side = out.shape[-1] // 4
+        pixels = pixels.view(len(weights), side, side, 2, 2, 2, 2)
+        target = out.view(len(weights), side, 2, 2, side, 2, 2)
+        # One column of each token after another: as a single step it would take six times as long.
+        for half in (0, 1):
+            for quarter in (0, 1):
+                columns = pixels[..., half, :, quarter].permute(0, 1, 3, 4, 2)
+                target[..., half, quarter] = columns
 
 
 def _as_matrix(layer: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ def lanes() -> Lanes:
     """Return two lanes, whatever the machine has."""
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
-    made = Lanes(CPU, torch.float32)
+    made = Lanes(CPU)
     torch.set_num_threads(threads)
     return made
 
@@ -62,7 +62,7 @@ def test_an_error_in_a_lane_reaches_the_caller_and_the_lanes_go_on(lanes: Lanes)
 
 
 def test_a_workspace_gives_the_same_memory_again_and_grows_where_it_must() -> None:
-    space = Workspace(CPU, torch.float32)
+    space = Workspace(CPU)
     small = space.take("scores", 4, 5).fill_(7)
 
     assert space.take("scores", 2, 5).eq(7).all()

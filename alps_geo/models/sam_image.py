@@ -1,0 +1,340 @@
+"""Image tokens of many prompts: what all prompts share of them, and the little each prompt adds.
+
+SAM's decoder lets every prompt write on a copy of the image's n = 4096 tokens: a layer adds to each
+token a few values, in shares of the token's own, and normalises it. After any number of layers, the
+tokens of a prompt are
+
+    x = s * (E T) + S' V + b
+
+with the embedding E and a matrix T that are the same for all prompts, a number s per token, the
+shares S (8 heads times 7 tokens for each layer that wrote), as many values V, and a bias b. Here
+x is never made. With C, which takes the mean of the channels off, and heads' projections W:
+
+* scores: q W x' = s * (q (W T' E')) + (q W V') S + q W b; in brackets is a table that is made once
+  per image, of 16 channels a head instead of all 256;
+* reading: (P x) W = (P * s) (E T W) + (P S') V W + b W, where (E T W) is such a table;
+* writing: 56 more rows of S and V; V is made of 16 channels a head, V = v U;
+* normalising: |x C|^2 = s^2 |E T C|^2 + S . (2 s * (v (U C T' E')) + (V C V') S), per token.
+
+What is left for a prompt are products with matrices of 56 x 56 instead of 56 x 256, on 56 numbers
+per image token instead of 256. All this is exact up to the order of float additions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from segment_anything.modeling.transformer import TwoWayAttentionBlock
+from torch import Tensor
+
+from .sam_attention import CrossAttention
+from .sam_lanes import Workspace
+
+
+@dataclass(frozen=True)
+class SharedLayer:
+    """What every prompt on an image shares of one layer's image tokens.
+
+    Attributes
+    ----------
+    asked : Tensor, shape (heads, depth, n)
+        What tokens that the image reads are compared with.
+    places : Tensor or None
+        Of the same shape: what does not depend on the image; None where `asked` has it already.
+    energy : Tensor, shape (n,)
+        Mean square of the tokens before they are normalised.
+    crossed : Tensor, shape (n_written * heads, depth + 1, n)
+        What tokens that were written are compared with.
+    keys : Tensor, shape (heads, depth, n)
+        What tokens that read the image are compared with, and
+    values : Tensor, shape (heads, n, depth)
+        what they read.
+    """
+
+    asked: Tensor
+    places: Tensor | None
+    energy: Tensor
+    crossed: Tensor
+    keys: Tensor
+    values: Tensor
+
+
+class ImageLayer:
+    """What one layer does to image tokens, and which tokens read them next.
+
+    Parameters
+    ----------
+    block : segment_anything.modeling.transformer.TwoWayAttentionBlock
+    positions : Tensor, shape (n, channels)
+        Positional codes of the image tokens.
+    reader : segment_anything.modeling.transformer.Attention
+        Of the tokens that read the image after this layer.
+    before : ImageLayer, optional
+        The layer before this one.
+    """
+
+    def __init__(
+        self,
+        block: TwoWayAttentionBlock,
+        positions: Tensor,
+        reader: torch.nn.Module,
+        before: ImageLayer | None = None,
+    ) -> None:
+        self.block = block
+        self._norm = block.norm4
+        self.bias = self._norm.bias
+        earlier = torch.zeros_like(self.bias) if before is None else before.bias
+        self.writer = CrossAttention(
+            block.cross_attn_image_to_token, positions, earlier, image_reads=True
+        )
+        self.reader = CrossAttention(reader, positions, self.bias, image_reads=False)
+        self.own_weight = self.writer.write_weight(earlier)
+        carried = [] if before is None else [before.carry(center(before._weights))]
+        self._weights: Tensor = torch.cat([*carried, self.own_weight])
+        self._first = before is None
+
+    @property
+    def eps(self) -> float:
+        """What the norm adds to the variance."""
+        return float(self._norm.eps)
+
+    def carry(self, centered: Tensor) -> Tensor:
+        """Do what the norm does to a part of the tokens (..., c), but for their deviations."""
+        carried: Tensor = centered * self._norm.weight
+        return carried
+
+    def share(self, image: Tensor) -> tuple[SharedLayer, Tensor]:
+        """Project what all prompts share of the image.
+
+        Parameters
+        ----------
+        image : Tensor, shape (n, channels)
+            Before this layer.
+
+        Returns
+        -------
+        SharedLayer
+        Tensor, shape (n, channels)
+            The image after this layer.
+        """
+        asked, places = self.writer.project_image(image), self.writer.places
+        centered = center(image)
+        channels = image.shape[1]
+        crossed = self._weights @ centered.t() * (2 / channels)
+        image = self.carry(centered)
+        shared = SharedLayer(
+            asked + places if self._first else asked,
+            None if self._first else places,
+            centered.square().mean(1),
+            crossed,
+            self.reader.project_image(image),
+            self.reader.project_values(image),
+        )
+        return shared, image
+
+
+def center(values: Tensor) -> Tensor:
+    """Take the mean off the last axis."""
+    return values - values.mean(-1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Prompts' tokens that are compared with image tokens.
+
+    Attributes
+    ----------
+    projected : Tensor, shape (batch, heads, t, depth)
+        Meet what all prompts share.
+    folded : Tensor, shape (batch, heads * t, rows)
+        Meet the shares that each prompt's image has so far.
+    """
+
+    projected: Tensor
+    folded: Tensor
+
+    def take(self, part: slice) -> _Question:
+        """Return those of some prompts."""
+        return _Question(self.projected[part], self.folded[part])
+
+
+@dataclass(frozen=True)
+class _Values:
+    """What image tokens' deviations come from.
+
+    Attributes
+    ----------
+    written : Tensor, shape (batch, layers * heads, t, depth + 1)
+        Meet what all prompts share.
+    earlier : Tensor, shape (batch, older rows, older rows)
+        Products of the values that were there before this layer.
+    latest : Tensor, shape (batch, own rows, rows)
+        Products of this layer's values with all; those with earlier ones stand for two.
+    """
+
+    written: Tensor
+    earlier: Tensor
+    latest: Tensor
+
+    def take(self, part: slice) -> _Values:
+        """Return those of some prompts."""
+        return _Values(self.written[part], self.earlier[part], self.latest[part])
+
+
+class OwnImages:
+    """The image tokens of a few prompts.
+
+    Parameters
+    ----------
+    codes : Tensor, shape (batch, t, channels)
+        The prompts' tokens.
+    rows : int
+        Shares that all layers together will write: layers times heads times tokens.
+    pieces : sequence of slice
+        Image tokens that go through a layer at once.
+    together : int
+        Prompts whose pieces do so together.
+    space : Workspace
+
+    Attributes
+    ----------
+    scale : Tensor, shape (batch, n)
+        Of what all prompts share, in each image token.
+    shares : Tensor, shape (batch, rows, n)
+        Of the values, in each image token; of layers that have passed.
+    values : Tensor, shape (batch, rows so far, channels)
+    """
+
+    def __init__(
+        self, codes: Tensor, rows: int, pieces: Sequence[slice], together: int, space: Workspace
+    ) -> None:
+        batch, _, channels = codes.shape
+        self._space = space
+        self._pieces = pieces
+        self.scale = space.take("scale", batch, pieces[-1].stop).fill_(1)
+        self.shares = space.take("shares", batch, rows, pieces[-1].stop)
+        self.values = codes.new_empty(batch, 0, channels)
+        self._written = codes.new_empty(batch, 0, 0, 0)
+        self._parts = [slice(at, at + together) for at in range(0, batch, together)]
+
+    def pass_layer(
+        self, layer: ImageLayer, shared: SharedLayer, asked: Tensor, told: Tensor, reading: Tensor
+    ) -> Tensor:
+        """Let image tokens read prompts' tokens, normalise them, and let tokens read them.
+
+        Parameters
+        ----------
+        layer : ImageLayer
+        shared : SharedLayer
+        asked, told : Tensor, shape (batch, t, channels)
+            What image tokens compare themselves with, and what they read.
+        reading : Tensor, shape (batch, t', channels)
+            Tokens that read the image afterwards.
+
+        Returns
+        -------
+        Tensor, shape (batch, t', channels)
+            What they read.
+        """
+        asks = self._ask(layer.writer, asked)
+        values = self._add_values(layer, told)
+        reads = self._ask(layer.reader, reading)
+        scores = self._space.take("scores", *reads.folded.shape[:2], self.scale.shape[1])
+        for piece in self._pieces:
+            for part in self._parts:
+                found = self._compare(asks.take(part), shared.asked, shared.places, part, piece)
+                self._write(found, layer.writer.heads, part, piece)
+                self._normalise(values.take(part), layer, shared, part, piece)
+                scores[part, :, piece] = self._compare(
+                    reads.take(part), shared.keys, layer.reader.places, part, piece
+                )
+        read = [self._read(layer.reader, shared.values, scores[part], part) for part in self._parts]
+        return layer.reader.answer(torch.cat(read))
+
+    def _ask(self, attention: CrossAttention, tokens: Tensor) -> _Question:
+        projected = attention.project_tokens(tokens)
+        folded = (projected @ attention.image_weight).flatten(1, 2)
+        return _Question(projected, folded @ self.values.transpose(1, 2))
+
+    def _add_values(self, layer: ImageLayer, told: Tensor) -> _Values:
+        """Add what image tokens will read to the values, as they are after the layer."""
+        written = layer.writer.write_tokens(told)
+        older = self.values.shape[1]
+        self._written = torch.cat([self._written, written], 1) if older else written
+        own = (written @ layer.own_weight).flatten(1, 2)
+        centered = center(torch.cat([self.values, own], dim=1))
+        self.values = layer.carry(centered)
+        products = centered @ centered.transpose(1, 2) / centered.shape[-1]
+        latest = torch.cat([2 * products[:, older:, :older], products[:, older:, older:]], dim=2)
+        return _Values(self._written, products[:, :older, :older], latest)
+
+    def _meet(
+        self, tokens: Tensor, shared: Tensor, places: Tensor | None, part: slice, piece: slice
+    ) -> Tensor:
+        """Multiply prompts' tokens with what all prompts share, as each prompt's image has it.
+
+        Parameters
+        ----------
+        tokens : Tensor, shape (batch, groups, t, depth)
+        shared, places : Tensor, shape (groups, depth, n)
+            What is scaled with the image, and what is not.
+        part, piece : slice
+            Of the prompts, and of the image tokens.
+
+        Returns
+        -------
+        Tensor, shape (batch, groups * t, r)
+        """
+        batch, groups, count, _ = tokens.shape
+        # All prompts' tokens of a group as one matrix: broadcasting would copy what is shared.
+        by_group = tokens.transpose(0, 1).flatten(1, 2)
+        columns = shared[:, :, piece]
+        products = self._space.take("products", groups, batch * count, columns.shape[2])
+        torch.bmm(by_group, columns, out=products)
+        by_prompt = products.view(groups, batch, count, -1)
+        by_prompt *= self.scale[part, None, piece]
+        if places is not None:
+            products.baddbmm_(by_group, places[:, :, piece])
+        return by_prompt.transpose(0, 1).flatten(1, 2)
+
+    def _compare(
+        self, question: _Question, shared: Tensor, places: Tensor | None, part: slice, piece: slice
+    ) -> Tensor:
+        """Return scores, shape (batch, heads * t, r)."""
+        scores = self._meet(question.projected, shared, places, part, piece)
+        shares = self.shares[part, : question.folded.shape[2], piece]
+        return scores.baddbmm_(question.folded, shares)
+
+    def _write(self, scores: Tensor, heads: int, part: slice, piece: slice) -> None:
+        batch, rows, columns = scores.shape
+        total = self.values.shape[1]
+        shares = scores.view(batch, heads, -1, columns).softmax(2).flatten(1, 2)
+        self.shares[part, total - rows : total, piece] = shares
+
+    def _normalise(
+        self, values: _Values, layer: ImageLayer, shared: SharedLayer, part: slice, piece: slice
+    ) -> None:
+        scale, shares = self.scale[part, piece], self.shares[part, : values.latest.shape[2], piece]
+        squares = self._meet(values.written, shared.crossed, None, part, piece)
+        older = values.earlier.shape[1]
+        if older:
+            squares[:, :older].baddbmm_(values.earlier, shares[:, :older])
+        squares[:, older:].baddbmm_(values.latest, shares)
+        variance = squares.mul_(shares).sum(1).addcmul_(scale.square(), shared.energy[piece])
+        factor = variance.clamp_(min=0).add_(layer.eps).rsqrt_()
+        shares *= factor[:, None]
+        scale *= factor
+
+    def _read(self, reader: CrossAttention, values: Tensor, scores: Tensor, part: slice) -> Tensor:
+        """Let tokens read images by scores, (batch, heads * t, n): (batch, heads, t, depth)."""
+        batch, rows, tokens = scores.shape
+        weights = scores.softmax(-1)
+        own = self.values[part]
+        mixed = weights @ self.shares[part, : own.shape[1]].transpose(1, 2) @ own
+        weights *= self.scale[part, None]
+        by_head = weights.view(batch, reader.heads, -1, tokens).transpose(0, 1).flatten(1, 2)
+        read = torch.bmm(by_head, values).view(reader.heads, batch, -1, values.shape[2])
+        mixed = mixed.view(batch, reader.heads, rows // reader.heads, -1)
+        return reader.mix_values(mixed) + read.transpose(0, 1)

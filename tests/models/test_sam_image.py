@@ -1,0 +1,68 @@
+"""Image tokens that are kept in parts, against tokens that SAM's own modules write and read."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.nn import functional
+
+from alps_geo.models.sam_image import ImageLayer, OwnImages
+from alps_geo.models.sam_lanes import Workspace
+
+from .sam_models import make_sam
+
+
+@pytest.mark.parametrize("together", [1, 2, 5], ids=lambda count: f"{count} prompts together")
+@pytest.mark.parametrize("pieces", [1, 3], ids=lambda count: f"{count} pieces")
+def test_every_prompt_reads_its_own_image(together, pieces):
+    sam = make_sam(decoder_depth=3)
+    blocks = list(sam.mask_decoder.transformer.layers)
+    readers = [block.cross_attn_token_to_image for block in blocks]
+    positions = sam.prompt_encoder.get_dense_pe()[0].flatten(1).t().contiguous()
+    count, channels = positions.shape
+    image = torch.randn(count, channels)
+    asked, told, reading = torch.randn(3, len(blocks), 5, 7, channels)
+    edges = torch.linspace(0, count, pieces + 1).int().tolist()
+    cuts = [slice(start, stop) for start, stop in pairwise(edges)]
+    with torch.inference_mode():
+        space = Workspace(image.device)
+        rows = len(blocks) * blocks[0].cross_attn_image_to_token.num_heads * 7
+        own = OwnImages(told[0], rows, cuts, together, space)
+        theirs, ours = image.expand(5, -1, -1), image
+        layer = None
+        for number, block in enumerate(blocks):
+            layer = ImageLayer(block, positions, readers[number], layer)
+            shared, ours = layer.share(ours)
+            read = own.pass_layer(layer, shared, asked[number], told[number], reading[number])
+            written = block.cross_attn_image_to_token(
+                q=theirs + positions, k=asked[number], v=told[number]
+            )
+            theirs = block.norm4(theirs + written)
+            expected = readers[number](q=reading[number], k=theirs + positions, v=theirs)
+            torch.testing.assert_close(read, expected, rtol=1e-4, atol=1e-5)
+        assert layer is not None
+        values = own.shares.transpose(1, 2) @ own.values
+        tokens = own.scale[..., None] * ours + values + layer.bias
+    torch.testing.assert_close(tokens, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_tokens_without_contrast_stay_finite():
+    sam = make_sam(decoder_depth=1)
+    (block,) = sam.mask_decoder.transformer.layers
+    positions = sam.prompt_encoder.get_dense_pe()[0].flatten(1).t().contiguous()
+    reader = sam.mask_decoder.transformer.final_attn_token_to_image
+    block.cross_attn_image_to_token.out_proj.weight.zero_()
+    block.cross_attn_image_to_token.out_proj.bias.zero_()
+    image = torch.full_like(positions, 3.0)
+    tokens = torch.randn(1, 7, positions.shape[1])
+    with torch.inference_mode():
+        layer = ImageLayer(block, positions, reader)
+        shared, _ = layer.share(image)
+        space = Workspace(image.device)
+        own = OwnImages(tokens, 8 * 7, [slice(0, len(image))], 1, space)
+        read = own.pass_layer(layer, shared, tokens, tokens, tokens)
+        normed = functional.layer_norm(
+            image, image.shape[1:], block.norm4.weight, block.norm4.bias, block.norm4.eps
+        )[None]
+        expected = reader(q=tokens, k=normed + positions, v=normed)
+    torch.testing.assert_close(read, expected, rtol=1e-3, atol=1e-4)
