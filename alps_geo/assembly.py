@@ -132,6 +132,7 @@ class SceneRun:
         """
         progress.stage("stitch")
         stitching = stitch(self.tiles, self._read_masks, progress)
+        return_freed_memory()
         progress.stage("paint")
         painting = paint_scene(
             self.label_map.path,

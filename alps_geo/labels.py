@@ -18,6 +18,7 @@ from scipy import ndimage
 from .errors import RunError
 from .grid import Grid, Window
 from .lines import Patch, seen_beyond, settle, strip_between
+from .memory import return_freed_memory
 from .progress import NoProgress, Progress
 from .runs import Runs
 from .stitch import Stitching
@@ -168,6 +169,8 @@ def paint_scene(
     ):
         cores = paint_cores(grid.window, tiles, read, stitching, fill=fill)
         for done, (tile, ids, part) in enumerate(cores, start=1):
+            if tile.col == 0:
+                return_freed_memory()
             raster.write(ids, 1, window=_raster_window(tile.core))
             shown = ids[ids > 0].astype(np.int64)
             first = int(shown.min()) if len(shown) else 0

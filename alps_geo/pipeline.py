@@ -20,7 +20,7 @@ from .errors import SettingsError
 from .geopackage import SegmentTable
 from .legend import Legend
 from .masks import MaskModel
-from .memory import return_freed_memory
+from .memory import one_allocator, return_freed_memory
 from .models import load_model
 from .outputs import Outputs, write_labels, write_package, write_record
 from .progress import NoProgress, Progress, Stopwatch
@@ -84,6 +84,7 @@ def label(
     return label_scenes([str(path) for path in paths], out, settings, progress)
 
 
+@one_allocator()
 def label_scenes(
     scenes: Sequence[str],
     out: str | Path,
@@ -152,6 +153,7 @@ def label_scenes(
     return _write_results(run, classes, record, keep_masks=settings.outputs.keep_masks)
 
 
+@one_allocator()
 def classify(
     out: str | Path,
     *,
@@ -198,6 +200,7 @@ def classify(
     return _write_results(run, found, record)
 
 
+@one_allocator()
 def edit_classes(
     out: str | Path,
     *,

@@ -18,6 +18,7 @@ import shapely
 from numpy.typing import NDArray
 
 from .grid import Grid
+from .memory import return_freed_memory
 from .outlines import (
     ReadLabels,
     Vertices,
@@ -181,6 +182,7 @@ def _as_they_end(
         ended = (last_bands[waiting.owners] <= number - late) | (number == bands - 1)
         yield waiting.take(ended)
         waiting = waiting.take(~ended)
+        return_freed_memory()
 
 
 def outline_masks(runs: Runs, grid: Grid) -> NDArray[np.object_]:

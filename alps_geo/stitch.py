@@ -19,6 +19,7 @@ from scipy import sparse
 from .grid import Window
 from .masks import Masks
 from .matching import Match, TileView, match_tiles, reach_of_masks, view_tile
+from .memory import return_freed_memory
 from .progress import NoProgress, Progress
 from .runs import Runs
 from .tiles import Tile
@@ -108,7 +109,17 @@ def stitch(tiles: Sequence[Tile], read: ReadMasks, progress: Progress | None = N
     -------
     Stitching
     """
-    progress = progress or NoProgress()
+    facts, matches = _compare_tiles(tiles, read, progress or NoProgress())
+    return_freed_memory()
+    sizes = [len(part.area) for part in facts]
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return _group(offsets, _Facts.concatenate(facts), matches)
+
+
+def _compare_tiles(
+    tiles: Sequence[Tile], read: ReadMasks, progress: Progress
+) -> tuple[list[_Facts], list[Match]]:
+    """Return what is kept of each tile's masks, and which of them neighbours see too."""
     scene = _bounds(tiles)
     places = {(tile.row, tile.col): index for index, tile in enumerate(tiles)}
     columns = 1 + max((tile.col for tile in tiles), default=0)
@@ -129,10 +140,7 @@ def stitch(tiles: Sequence[Tile], read: ReadMasks, progress: Progress | None = N
         seen[index] = view
         seen.pop(index - columns - 1, None)
         progress.step(index + 1, len(tiles))
-    del seen
-    sizes = [len(part.area) for part in facts]
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    return _group(offsets, _Facts.concatenate(facts), matches)
+    return facts, matches
 
 
 def _lower_strip(

@@ -4,9 +4,10 @@ import platform
 import resource
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from alps_geo.memory import return_freed_memory
+from alps_geo.memory import one_allocator, return_freed_memory
 
 
 def resident_bytes() -> int:
@@ -24,3 +25,16 @@ def test_what_was_freed_between_what_stays_is_handed_back():
     return_freed_memory()
     assert resident_bytes() < before - 50_000_000
     assert len(kept) == 200
+
+
+def test_arrow_shares_the_allocator_for_a_while_only():
+    own = pa.default_memory_pool().backend_name
+
+    @one_allocator()
+    def fail() -> None:
+        """Raise what pool Arrow takes from."""
+        raise KeyError(pa.default_memory_pool().backend_name)
+
+    with pytest.raises(KeyError, match="system"):
+        fail()
+    assert pa.default_memory_pool().backend_name == own
