@@ -130,6 +130,28 @@ class SceneRun:
         settings : OutputSettings
         progress : Progress
         """
+        # What stitching knows of every mask is gone before outlines are made.
+        counts = self._stitch_and_paint(settings, progress)
+        return_freed_memory()
+        progress.stage("polygons")
+        with self.label_map.open() as read:
+            _write_polygons(
+                self.folder / "polygons.parquet", self._outline(read, settings, progress)
+            )
+        return_freed_memory()
+        facts = {**self._tile_facts(), **counts}
+        unreadable = facts["unreadable_tiles"]
+        if unreadable:
+            names = ", ".join(list(unreadable)[:5])
+            progress.warning(
+                f"{len(unreadable)} of {len(self.tiles)} tiles could not be read"
+                f" and stay unlabelled ({names}); run.json says why"
+            )
+        with replacing(self.folder / "facts.json") as temporary:
+            temporary.write_text(json.dumps(facts), encoding="utf-8")
+
+    def _stitch_and_paint(self, settings: OutputSettings, progress: Progress) -> dict[str, Any]:
+        """Write the label map, the table of segments and the whole masks; return their counts."""
         progress.stage("stitch")
         stitching = stitch(self.tiles, self._read_masks, progress)
         return_freed_memory()
@@ -144,39 +166,19 @@ class SceneRun:
             progress=progress,
         )
         build_segments(self.folder, self.tiles, self._read_tile, stitching, painting)
-        return_freed_memory()
-        progress.stage("polygons")
-        with self.label_map.open() as read:
-            _write_polygons(
-                self.folder / "polygons.parquet", self._outline(read, settings, progress)
-            )
-        return_freed_memory()
         if settings.keep_masks:
             progress.stage("masks")
             masks = self._trace_masks(stitching, progress)
             columns = {**vars(masks), "geometry": shapely.to_wkb(masks.geometry)}
             _write(self.folder / "masks.parquet", **columns)
-        tile_facts = self._tile_facts()
-        unreadable = tile_facts["unreadable_tiles"]
-        if unreadable:
-            names = ", ".join(list(unreadable)[:5])
-            progress.warning(
-                f"{len(unreadable)} of {len(self.tiles)} tiles could not be read"
-                f" and stay unlabelled ({names}); run.json says why"
-            )
-        facts = {
-            **tile_facts,
-            "segments": {
-                "visible": int(np.count_nonzero(painting.visible)),
-                "hidden": int(np.count_nonzero(painting.visible[1:] == 0)),
-                "stitched": stitching.n_stitched,
-                "whole": stitching.n_whole,
-                "cut": stitching.n_cut,
-            },
-            "coverage_px": asdict(painting.coverage),
+        segments = {
+            "visible": int(np.count_nonzero(painting.visible)),
+            "hidden": int(np.count_nonzero(painting.visible[1:] == 0)),
+            "stitched": stitching.n_stitched,
+            "whole": stitching.n_whole,
+            "cut": stitching.n_cut,
         }
-        with replacing(self.folder / "facts.json") as temporary:
-            temporary.write_text(json.dumps(facts), encoding="utf-8")
+        return {"segments": segments, "coverage_px": asdict(painting.coverage)}
 
     def _outline(
         self, read: ReadLabels, settings: OutputSettings, progress: Progress

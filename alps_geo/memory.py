@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import pyarrow as pa
+import pyarrow
 
 #: Names of glibc's `mallopt`, from malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -35,19 +33,14 @@ def return_freed_memory() -> None:
     _call_allocator("malloc_trim", 0)
 
 
-@contextmanager
-def one_allocator() -> Iterator[None]:
-    """Give Arrow the system's allocator, and its own back at the end.
+def share_allocator() -> None:
+    """Let Arrow take memory where all else takes it, in this process from now on.
 
-    Its own keeps what was freed, some 80 MB after reading a thousand tiles, where
+    An allocator of its own keeps what was freed, some 80 MB after reading a thousand tiles, where
     `return_freed_memory` cannot reach it.
     """
-    before = pa.default_memory_pool()
-    pa.set_memory_pool(pa.system_memory_pool())
-    try:
-        yield
-    finally:
-        pa.set_memory_pool(before)
+    if platform.libc_ver()[0] == "glibc":
+        pyarrow.set_memory_pool(pyarrow.system_memory_pool())
 
 
 def _call_allocator(name: str, *values: int) -> None:

@@ -20,7 +20,7 @@ from .errors import SettingsError
 from .geopackage import SegmentTable
 from .legend import Legend
 from .masks import MaskModel
-from .memory import one_allocator, return_freed_memory
+from .memory import return_freed_memory, share_allocator
 from .models import load_model
 from .outputs import Outputs, write_labels, write_package, write_record
 from .progress import NoProgress, Progress, Stopwatch
@@ -84,7 +84,6 @@ def label(
     return label_scenes([str(path) for path in paths], out, settings, progress)
 
 
-@one_allocator()
 def label_scenes(
     scenes: Sequence[str],
     out: str | Path,
@@ -112,6 +111,7 @@ def label_scenes(
     AlpsGeoError
         See `alps_geo.errors`.
     """
+    share_allocator()
     clock = Stopwatch(progress or NoProgress())
     clock.stage("scenes")
     opened = _open_scenes(scenes, settings, clock)
@@ -153,7 +153,6 @@ def label_scenes(
     return _write_results(run, classes, record, keep_masks=settings.outputs.keep_masks)
 
 
-@one_allocator()
 def classify(
     out: str | Path,
     *,
@@ -200,7 +199,6 @@ def classify(
     return _write_results(run, found, record)
 
 
-@one_allocator()
 def edit_classes(
     out: str | Path,
     *,

@@ -31,8 +31,9 @@ from .progress import NoProgress, Progress
 from .runs import Runs
 from .simplification import Pieces, join_pieces, scan_pieces
 
-# Vertices that are linked at once, and pixels of mask bitmaps: some 100 MB of work space.
-_CHUNK_VERTICES = 500_000
+# Vertices that are linked at once: some 50 MB of work space.
+_CHUNK_VERTICES = 250_000
+# Pixels of masks that are outlined at once: some 100 MB.
 _CHUNK_PIXELS = 4_000_000
 # Larger cells keep fewer corners, and more polygons in memory.
 _CELL = 512

@@ -177,7 +177,7 @@ class ModelSettings:
     )
     precision: str = setting(
         "fp32",
-        "SAM's arithmetic: 'fp32' gives the original's masks, 'bf16' nearly those in half the time,"
+        "SAM's arithmetic: 'fp32' gives the original's masks, 'bf16' nearly those in less time,"
         " on GPUs and on CPUs made for it.",
         choices=PRECISIONS,
     )

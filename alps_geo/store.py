@@ -271,6 +271,7 @@ def write_tile(path: Path, record: TileRecord) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
+_MASK_COLUMNS = ("runs", "predicted_iou", "stability", "point")
 _BOX_NAMES = ("row", "col", "row_stop", "col_stop")
 
 
@@ -311,16 +312,19 @@ def read_tile(path: Path) -> TileRecord:
 
 def read_masks(path: Path) -> Masks:
     """Read only the masks of a tile's record; raises as `read_tile` does."""
-    return _masks_of(_read_table(path, ["runs", "predicted_iou", "stability", "point"]))
+    return _masks_of(_read_table(path, list(_MASK_COLUMNS)))
 
 
 def _read_table(path: Path, columns: list[str] | None) -> pa.Table:
     try:
         # Threads gain nothing on a file this small, and each keeps memory of its own.
         with pq.ParquetFile(path) as file:
-            return file.read(columns, use_threads=False).combine_chunks()
+            table = file.read(columns, use_threads=False).combine_chunks()
     except (OSError, pa.ArrowInvalid) as error:
         raise RunError(f"{path} cannot be read: {error}; remove it and run again") from error
+    if not set(table.column_names).issuperset(_MASK_COLUMNS) or not table.schema.metadata:
+        raise RunError(f"{path} cannot be read: it is no tile's record; remove it and run again")
+    return table
 
 
 def _masks_of(table: pa.Table) -> Masks:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from alps_geo.errors import OutputError, RunError
@@ -52,6 +54,14 @@ def test_a_damaged_record_is_named(tmp_path: Path, damage: bytes) -> None:
     path.write_bytes(damage)
     with pytest.raises(RunError, match=r"tile.parquet cannot be read.*remove it"):
         read_tile(path)
+
+
+def test_a_file_that_is_no_record_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "tile.parquet"
+    pq.write_table(pa.table({"stability": [1.0]}), path)
+    for read in (read_tile, read_masks):
+        with pytest.raises(RunError, match=r"tile.parquet cannot be read: it is no tile's record"):
+            read(path)
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

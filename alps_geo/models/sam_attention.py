@@ -49,6 +49,9 @@ class CrossAttention:
         Projects image tokens to what is compared with prompts' tokens.
     places : Tensor, shape (heads, depth, n)
         What positions and bias add to projected image tokens.
+    write_weight : Tensor, shape (heads, depth + 1, channels)
+        Turns what `write_tokens` returns into what image tokens add when they read it, `bias`
+        included: the shares of a head add up to one, so every head carries its part of biases.
     """
 
     def __init__(
@@ -64,6 +67,10 @@ class CrossAttention:
         places = self._split(image_projection(positions + bias))
         self.places = places.transpose(1, 2).contiguous()
         self._values_bias = attention.v_proj.bias + attention.v_proj.weight @ bias
+        out = attention.out_proj
+        weight = out.weight.t().view(self.heads, self._depth, -1)
+        part = ((out.bias + bias) / self.heads).expand(self.heads, 1, -1)
+        self.write_weight = torch.cat([weight, part], dim=1)
 
     def _split(self, rows: Tensor) -> Tensor:
         """Turn (..., n, heads * depth) into (..., heads, n, depth)."""
@@ -73,7 +80,7 @@ class CrossAttention:
     def share(self, image: Tensor) -> SharedRead:
         """Project image tokens, shape (n, channels), that are the same for every prompt."""
         keys = (self.project_image(image) + self.places).transpose(1, 2)
-        values = self._split(self._attention.v_proj(image))
+        values = self._split(image @ self._attention.v_proj.weight.t() + self._values_bias)
         return SharedRead(keys.contiguous(), values.contiguous())
 
     def read_shared(self, tokens: Tensor, shared: SharedRead) -> Tensor:
@@ -116,21 +123,3 @@ class CrossAttention:
         """Return what `write_weight` is for, shape (batch, heads, t, depth + 1)."""
         values = self._split(self._attention.v_proj(tokens))
         return torch.cat([values, values.new_ones(*values.shape[:-1], 1)], dim=-1)
-
-    def write_weight(self, bias: Tensor) -> Tensor:
-        """Return what turns tokens into what image tokens add when they read them.
-
-        Parameters
-        ----------
-        bias : Tensor, shape (channels,)
-            To be added to image tokens that read.
-
-        Returns
-        -------
-        Tensor, shape (heads, depth + 1, channels)
-            The shares of a head add up to one, so every head carries its part of the biases.
-        """
-        out = self._attention.out_proj
-        weight = out.weight.t().view(self.heads, self._depth, -1)
-        part = ((out.bias + bias) / self.heads).expand(self.heads, 1, -1)
-        return torch.cat([weight, part], dim=1)

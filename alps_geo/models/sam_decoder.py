@@ -24,7 +24,7 @@ from .sam_upscaling import Upscaling
 #: Prompts that go through the shared part at once: bounds memory, nothing else.
 _SHARED_PROMPTS = 256
 #: Image tokens that a CPU takes through a layer at once, so that they stay in a core's cache.
-_CACHED_TOKENS = 1024
+CACHED_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class MaskDecoder:
         self._lanes = Lanes(sam.device)
         count = len(positions)
         on_cpu = sam.device.type == "cpu"
-        step = _CACHED_TOKENS if on_cpu else count
+        step = CACHED_TOKENS if on_cpu else count
         self._pieces = [slice(at, min(at + step, count)) for at in range(0, count, step)]
         # A CPU takes prompts one by one too, a GPU all that are there.
         self._together = 1 if on_cpu else _SHARED_PROMPTS
@@ -227,8 +227,7 @@ class MaskDecoder:
         for prompt in chosen.any(1).nonzero()[:, 0].tolist():
             kept = weights[prompt, chosen[prompt]]
             target = logits[done : done + len(kept)]
-            own = images.scale[prompt], images.shares[prompt], values[prompt]
-            self._upscaling(shared, *own, kept, target, space)
+            self._upscaling(shared, images.take(prompt, values), kept, target, space)
             done += len(kept)
         candidates = chosen.flatten().nonzero()[:, 0]
         return DecodedMasks(

@@ -7,17 +7,21 @@ tokens of a prompt are
     x = s * (E T) + S' V + b
 
 with the embedding E and a matrix T that are the same for all prompts, a number s per token, the
-shares S (8 heads times 7 tokens for each layer that wrote), as many values V, and a bias b. Here
-x is never made. With C, which takes the mean of the channels off, and heads' projections W:
+shares S (8 heads times 7 prompt tokens for each layer that wrote), as many values V, and the bias b
+of the last norm. Here x is never made. With C, which takes the mean of the channels off, positions
+p, and a head's projection W to 16 channels:
 
-* scores: q W x' = s * (q (W T' E')) + (q W V') S + q W b; in brackets is a table that is made once
-  per image, of 16 channels a head instead of all 256;
-* reading: (P x) W = (P * s) (E T W) + (P S') V W + b W, where (E T W) is such a table;
-* writing: 56 more rows of S and V; V is made of 16 channels a head, V = v U;
-* normalising: |x C|^2 = s^2 |E T C|^2 + S . (2 s * (v (U C T' E')) + (V C V') S), per token.
+* scores of q: q W (x + p)' = s * (q (W T' E')) + (q W V') S + q (W (b + p)'); what is in brackets
+  beside E and p is made once per image or model;
+* reading: (P x) W' = (P * s) (E T W') + (P S') V W' + b W', where (E T W') is made once per image;
+* writing: 56 more rows of S and V. Values are V = v U: 16 channels of a head, and a 1 for the
+  biases, times weights, so that what they have in common with E is made once per image too;
+* normalising: |x C|^2 = s^2 |E T C|^2 + S . (2 s * (v (U C T' E')) + (V C V') S), per token. In
+  x here b is part of V. Where a prompt takes away nearly all that a token had, digits are lost; the
+  variance stays above nothing.
 
-What is left for a prompt are products with matrices of 56 x 56 instead of 56 x 256, on 56 numbers
-per image token instead of 256. All this is exact up to the order of float additions.
+What is left for a prompt are products with 56 rows a layer, instead of 256 channels, on 56 numbers
+per image token and layer. All this is exact up to the order of float additions.
 """
 
 from __future__ import annotations
@@ -40,17 +44,17 @@ class SharedLayer:
     Attributes
     ----------
     asked : Tensor, shape (heads, depth, n)
-        What tokens that the image reads are compared with.
+        Image tokens as they ask prompts' tokens.
     places : Tensor or None
         Of the same shape: what does not depend on the image; None where `asked` has it already.
     energy : Tensor, shape (n,)
-        Mean square of the tokens before they are normalised.
-    crossed : Tensor, shape (n_written * heads, depth + 1, n)
-        What tokens that were written are compared with.
+        Variance of the image tokens, but for what prompts wrote.
+    crossed : Tensor, shape (layers so far * heads, depth + 1, n)
+        Twice their covariance with what prompts write, per channel that this is made of.
     keys : Tensor, shape (heads, depth, n)
-        What tokens that read the image are compared with, and
+        After the layer: image tokens as prompts' tokens that read them ask them.
     values : Tensor, shape (heads, n, depth)
-        what they read.
+        After the layer: what these read.
     """
 
     asked: Tensor
@@ -73,6 +77,14 @@ class ImageLayer:
         Of the tokens that read the image after this layer.
     before : ImageLayer, optional
         The layer before this one.
+
+    Attributes
+    ----------
+    block : segment_anything.modeling.transformer.TwoWayAttentionBlock
+    writer, reader : CrossAttention
+        Of the image that reads prompts' tokens, and of tokens that read the image afterwards.
+    bias : Tensor, shape (channels,)
+        What the norm adds to all tokens.
     """
 
     def __init__(
@@ -90,9 +102,8 @@ class ImageLayer:
             block.cross_attn_image_to_token, positions, earlier, image_reads=True
         )
         self.reader = CrossAttention(reader, positions, self.bias, image_reads=False)
-        self.own_weight = self.writer.write_weight(earlier)
         carried = [] if before is None else [before.carry(center(before._weights))]
-        self._weights: Tensor = torch.cat([*carried, self.own_weight])
+        self._weights: Tensor = torch.cat([*carried, self.writer.write_weight])
         self._first = before is None
 
     @property
@@ -168,23 +179,36 @@ class _Values:
     ----------
     written : Tensor, shape (batch, layers * heads, t, depth + 1)
         Meet what all prompts share.
-    earlier : Tensor, shape (batch, older rows, older rows)
-        Products of the values that were there before this layer.
-    latest : Tensor, shape (batch, own rows, rows)
-        Products of this layer's values with all; those with earlier ones stand for two.
+    products : Tensor, shape (batch, rows, rows)
+        Covariances of the values, meet the shares of each prompt's image.
     """
 
     written: Tensor
-    earlier: Tensor
-    latest: Tensor
+    products: Tensor
 
     def take(self, part: slice) -> _Values:
         """Return those of some prompts."""
-        return _Values(self.written[part], self.earlier[part], self.latest[part])
+        return _Values(self.written[part], self.products[part])
+
+
+@dataclass(frozen=True)
+class OwnImage:
+    """The image tokens of one prompt: scale * shared + shares' values.
+
+    Attributes
+    ----------
+    scale : Tensor, shape (n,)
+    shares : Tensor, shape (rows, n)
+    values : Tensor, shape (rows, channels)
+    """
+
+    scale: Tensor
+    shares: Tensor
+    values: Tensor
 
 
 class OwnImages:
-    """The image tokens of a few prompts.
+    """The image tokens of a few prompts, until others are made in the same workspace.
 
     Parameters
     ----------
@@ -253,6 +277,10 @@ class OwnImages:
         read = [self._read(layer.reader, shared.values, scores[part], part) for part in self._parts]
         return layer.reader.answer(torch.cat(read))
 
+    def take(self, prompt: int, folded: Tensor) -> OwnImage:
+        """Return the image of one prompt, with values that were folded for what comes next."""
+        return OwnImage(self.scale[prompt], self.shares[prompt], folded[prompt])
+
     def _ask(self, attention: CrossAttention, tokens: Tensor) -> _Question:
         projected = attention.project_tokens(tokens)
         folded = (projected @ attention.image_weight).flatten(1, 2)
@@ -263,12 +291,11 @@ class OwnImages:
         written = layer.writer.write_tokens(told)
         older = self.values.shape[1]
         self._written = torch.cat([self._written, written], 1) if older else written
-        own = (written @ layer.own_weight).flatten(1, 2)
+        own = (written @ layer.writer.write_weight).flatten(1, 2)
         centered = center(torch.cat([self.values, own], dim=1))
         self.values = layer.carry(centered)
         products = centered @ centered.transpose(1, 2) / centered.shape[-1]
-        latest = torch.cat([2 * products[:, older:, :older], products[:, older:, older:]], dim=2)
-        return _Values(self._written, products[:, :older, :older], latest)
+        return _Values(self._written, products)
 
     def _meet(
         self, tokens: Tensor, shared: Tensor, places: Tensor | None, part: slice, piece: slice
@@ -304,8 +331,10 @@ class OwnImages:
     ) -> Tensor:
         """Return scores, shape (batch, heads * t, r)."""
         scores = self._meet(question.projected, shared, places, part, piece)
-        shares = self.shares[part, : question.folded.shape[2], piece]
-        return scores.baddbmm_(question.folded, shares)
+        rows = question.folded.shape[2]
+        if not rows:
+            return scores
+        return scores.baddbmm_(question.folded, self.shares[part, :rows, piece])
 
     def _write(self, scores: Tensor, heads: int, part: slice, piece: slice) -> None:
         batch, rows, columns = scores.shape
@@ -316,12 +345,10 @@ class OwnImages:
     def _normalise(
         self, values: _Values, layer: ImageLayer, shared: SharedLayer, part: slice, piece: slice
     ) -> None:
-        scale, shares = self.scale[part, piece], self.shares[part, : values.latest.shape[2], piece]
+        rows = values.products.shape[2]
+        scale, shares = self.scale[part, piece], self.shares[part, :rows, piece]
         squares = self._meet(values.written, shared.crossed, None, part, piece)
-        older = values.earlier.shape[1]
-        if older:
-            squares[:, :older].baddbmm_(values.earlier, shares[:, :older])
-        squares[:, older:].baddbmm_(values.latest, shares)
+        squares.baddbmm_(values.products, shares)
         variance = squares.mul_(shares).sum(1).addcmul_(scale.square(), shared.energy[piece])
         factor = variance.clamp_(min=0).add_(layer.eps).rsqrt_()
         shares *= factor[:, None]

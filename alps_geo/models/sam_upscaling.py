@@ -14,11 +14,12 @@ from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .sam_image import OwnImage
 from .sam_lanes import Workspace
 
 #: Image tokens that a CPU upscales at once in float32, so that they stay in a core's cache; in
 #: bfloat16 each step costs too much to begin.
-_CACHED_TOKENS = 512
+CACHED_TOKENS = 512
 _Modules = tuple[nn.ConvTranspose2d, LayerNorm2d, nn.Module, nn.ConvTranspose2d, nn.Module]
 
 
@@ -49,9 +50,7 @@ class Upscaling:
     def __call__(
         self,
         shared: Tensor,
-        scale: Tensor,
-        shares: Tensor,
-        values: Tensor,
+        own: OwnImage,
         weights: Tensor,
         out: Tensor,
         space: Workspace,
@@ -62,27 +61,25 @@ class Upscaling:
         ----------
         shared : Tensor of float32, shape (n, channels)
             What all prompts share of the image tokens, folded.
-        scale : Tensor of float32, shape (n,)
-        shares : Tensor of float32, shape (rows, n)
-        values : Tensor of float32, shape (rows, channels)
-            What the prompt wrote, folded.
+        own : OwnImage
+            The prompt's, whose values are folded.
         weights : Tensor of float32, shape (n_masks, channels // 8)
         out : Tensor of float32, shape (n_masks, 4 rows, 4 cols)
         space : Workspace
         """
         dtype, norm = self._dtype, self._norm
         norm_weight, norm_bias = norm.weight.to(dtype), norm.bias.to(dtype)
-        weights, values = weights.to(dtype), values.to(dtype)
+        weights, values = weights.to(dtype), own.values.to(dtype)
         cached = shared.device.type == "cpu" and dtype == torch.float32
-        step = _CACHED_TOKENS if cached else len(shared)
+        step = CACHED_TOKENS if cached else len(shared)
         pixels = space.take("pixels", len(weights), 16 * len(shared), dtype=dtype)
         for start in range(0, len(shared), step):
             piece = slice(start, min(start + step, len(shared)))
             first = space.take("first", len(shared[piece]), shared.shape[1])
-            torch.addcmul(self._bias, shared[piece], scale[piece, None], out=first)
+            torch.addcmul(self._bias, shared[piece], own.scale[piece, None], out=first)
             first = (
                 first.to(dtype)
-                .addmm_(shares[:, piece].t().to(dtype), values)
+                .addmm_(own.shares[:, piece].t().to(dtype), values)
                 .view(-1, len(norm_bias))
             )
             first = functional.layer_norm(

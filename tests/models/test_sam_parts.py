@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 from segment_anything.utils.amg import batched_mask_to_box, calculate_stability_score
 from torch.nn import functional
 
+from alps_geo.models import sam_decoder, sam_upscaling
 from alps_geo.models.sam_decoder import MaskDecoder
 from alps_geo.models.sam_encoder import ImageEncoder
 from alps_geo.models.sam_images import ImageFrame, normalise, normalise_as_authors
@@ -30,7 +31,10 @@ def test_encoder_gives_the_originals_embedding(window):
 
 @pytest.mark.parametrize("depth", [1, 2, 3], ids=lambda depth: f"{depth} layers")
 @pytest.mark.parametrize("batch", [1, 4], ids=lambda batch: f"{batch} at once")
-def test_decoder_gives_the_originals_masks(depth, batch):
+@pytest.mark.parametrize("tokens", [96, 256], ids=lambda tokens: f"{tokens} image tokens a step")
+def test_decoder_gives_the_originals_masks(monkeypatch, depth, batch, tokens):
+    monkeypatch.setattr(sam_decoder, "CACHED_TOKENS", tokens)
+    monkeypatch.setattr(sam_upscaling, "CACHED_TOKENS", tokens)
     sam = make_sam(decoder_depth=depth)
     embedding = torch.randn(64, 16, 16)
     points = torch.rand(6, 2, dtype=torch.float64) * 256
