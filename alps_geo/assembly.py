@@ -115,6 +115,7 @@ class SceneRun:
                 group = file.read_row_group(number, use_threads=False)
                 columns = [group[name].to_numpy() for name in ("segment_id", "geometry", "area_m2")]
                 yield Polygons.from_wkb(*columns)
+                return_freed_memory()
 
     def load_masks(self) -> MaskTable:
         """Return the whole masks, raising `RunError` if they are missing or damaged."""

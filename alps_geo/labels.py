@@ -30,6 +30,8 @@ BLOCK = 256
 #: Blocks that GDAL keeps, in MB: a row of them in a raster of 60,000 pixels' width; those of wider
 #: ones are read more than once, which takes little time beside the rest.
 CACHE_MB = 64
+#: Tiles after which freed memory is handed back: reading and painting them leaves holes.
+TILES_BETWEEN = 8
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def paint_scene(
     ):
         cores = paint_cores(grid.window, tiles, read, stitching, fill=fill)
         for done, (tile, ids, part) in enumerate(cores, start=1):
-            if tile.col == 0:
+            if done % TILES_BETWEEN == 0:
                 return_freed_memory()
             raster.write(ids, 1, window=_raster_window(tile.core))
             shown = ids[ids > 0].astype(np.int64)

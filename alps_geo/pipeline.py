@@ -369,6 +369,7 @@ def _write_results(
     for part, labels, package in zip(run.scenes, outputs.labels, outputs.packages, strict=True):
         segments = part.load_segments()
         found = _predict(model, segments)
+        return_freed_memory()
         lookup = np.full(int(segments.segment_id.max(initial=0)) + 1, -1, np.int64)
         lookup[segments.segment_id] = found.class_id
         clock.stage("raster")

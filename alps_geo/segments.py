@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .errors import RunError
-from .labels import Painting
+from .labels import TILES_BETWEEN, Painting
+from .memory import return_freed_memory
 from .stitch import Stitching
 from .store import TileRecord, replacing
 from .tiles import Tile
@@ -84,6 +85,8 @@ def build_segments(
         shape = (len(segment_id), len(names))
         features = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
         for index in range(len(tiles)):
+            if index % TILES_BETWEEN == 0:
+                return_freed_memory()
             values = read(index).features.values
             if not len(values):
                 continue  # a tile without a valid pixel does not even know the features' names
