@@ -109,11 +109,13 @@ def stitch(tiles: Sequence[Tile], read: ReadMasks, progress: Progress | None = N
     -------
     Stitching
     """
-    facts, matches = _compare_tiles(tiles, read, progress or NoProgress())
-    return_freed_memory()
-    sizes = [len(part.area) for part in facts]
+    parts, matches = _compare_tiles(tiles, read, progress or NoProgress())
+    sizes = [len(part.area) for part in parts]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    return _group(offsets, _Facts.concatenate(facts), matches)
+    facts = _Facts.concatenate(parts)
+    del parts
+    return_freed_memory()
+    return _group(offsets, facts, matches)
 
 
 def _compare_tiles(
