@@ -152,43 +152,23 @@ def center(values: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Question:
-    """Prompts' tokens that are compared with image tokens.
+class _Factors:
+    """What prompts' image tokens are multiplied with.
 
     Attributes
     ----------
-    projected : Tensor, shape (batch, heads, t, depth)
+    tokens : Tensor, shape (batch, groups, t, depth)
         Meet what all prompts share.
-    folded : Tensor, shape (batch, heads * t, rows)
+    folded : Tensor, shape (batch, groups * t, rows)
         Meet the shares that each prompt's image has so far.
     """
 
-    projected: Tensor
+    tokens: Tensor
     folded: Tensor
 
-    def take(self, part: slice) -> _Question:
+    def take(self, part: slice) -> _Factors:
         """Return those of some prompts."""
-        return _Question(self.projected[part], self.folded[part])
-
-
-@dataclass(frozen=True)
-class _Values:
-    """What image tokens' deviations come from.
-
-    Attributes
-    ----------
-    written : Tensor, shape (batch, layers * heads, t, depth + 1)
-        Meet what all prompts share.
-    products : Tensor, shape (batch, rows, rows)
-        Covariances of the values, meet the shares of each prompt's image.
-    """
-
-    written: Tensor
-    products: Tensor
-
-    def take(self, part: slice) -> _Values:
-        """Return those of some prompts."""
-        return _Values(self.written[part], self.products[part])
+        return _Factors(self.tokens[part], self.folded[part])
 
 
 @dataclass(frozen=True)
@@ -240,7 +220,7 @@ class OwnImages:
         self.scale = space.take("scale", batch, pieces[-1].stop).fill_(1)
         self.shares = space.take("shares", batch, rows, pieces[-1].stop)
         self.values = codes.new_empty(batch, 0, channels)
-        self._written = codes.new_empty(batch, 0, 0, 0)
+        self._written: list[Tensor] = []
         self._parts = [slice(at, at + together) for at in range(0, batch, together)]
 
     def pass_layer(
@@ -268,10 +248,10 @@ class OwnImages:
         scores = self._space.take("scores", *reads.folded.shape[:2], self.scale.shape[1])
         for piece in self._pieces:
             for part in self._parts:
-                found = self._compare(asks.take(part), shared.asked, shared.places, part, piece)
+                found = self._multiply(asks.take(part), shared.asked, shared.places, part, piece)
                 self._write(found, layer.writer.heads, part, piece)
                 self._normalise(values.take(part), layer, shared, part, piece)
-                scores[part, :, piece] = self._compare(
+                scores[part, :, piece] = self._multiply(
                     reads.take(part), shared.keys, layer.reader.places, part, piece
                 )
         read = [self._read(layer.reader, shared.values, scores[part], part) for part in self._parts]
@@ -281,30 +261,36 @@ class OwnImages:
         """Return the image of one prompt, with values that were folded for what comes next."""
         return OwnImage(self.scale[prompt], self.shares[prompt], folded[prompt])
 
-    def _ask(self, attention: CrossAttention, tokens: Tensor) -> _Question:
+    def _ask(self, attention: CrossAttention, tokens: Tensor) -> _Factors:
+        """Return what gives the scores of tokens, shape (batch, t, channels)."""
         projected = attention.project_tokens(tokens)
         folded = (projected @ attention.image_weight).flatten(1, 2)
-        return _Question(projected, folded @ self.values.transpose(1, 2))
+        return _Factors(projected, folded @ self.values.transpose(1, 2))
 
-    def _add_values(self, layer: ImageLayer, told: Tensor) -> _Values:
-        """Add what image tokens will read to the values, as they are after the layer."""
+    def _add_values(self, layer: ImageLayer, told: Tensor) -> _Factors:
+        """Add what image tokens will read to the values, as they are after the layer.
+
+        Returns
+        -------
+        _Factors
+            What gives the share of each value in the image tokens' variance.
+        """
         written = layer.writer.write_tokens(told)
-        older = self.values.shape[1]
-        self._written = torch.cat([self._written, written], 1) if older else written
+        self._written.append(written)
         own = (written @ layer.writer.write_weight).flatten(1, 2)
         centered = center(torch.cat([self.values, own], dim=1))
         self.values = layer.carry(centered)
         products = centered @ centered.transpose(1, 2) / centered.shape[-1]
-        return _Values(self._written, products)
+        return _Factors(torch.cat(self._written, dim=1), products)
 
-    def _meet(
-        self, tokens: Tensor, shared: Tensor, places: Tensor | None, part: slice, piece: slice
+    def _multiply(
+        self, factors: _Factors, shared: Tensor, places: Tensor | None, part: slice, piece: slice
     ) -> Tensor:
-        """Multiply prompts' tokens with what all prompts share, as each prompt's image has it.
+        """Multiply with image tokens as each prompt has them.
 
         Parameters
         ----------
-        tokens : Tensor, shape (batch, groups, t, depth)
+        factors : _Factors
         shared, places : Tensor, shape (groups, depth, n)
             What is scaled with the image, and what is not.
         part, piece : slice
@@ -314,9 +300,9 @@ class OwnImages:
         -------
         Tensor, shape (batch, groups * t, r)
         """
-        batch, groups, count, _ = tokens.shape
+        batch, groups, count, _ = factors.tokens.shape
         # All prompts' tokens of a group as one matrix: broadcasting would copy what is shared.
-        by_group = tokens.transpose(0, 1).flatten(1, 2)
+        by_group = factors.tokens.transpose(0, 1).flatten(1, 2)
         columns = shared[:, :, piece]
         products = self._space.take("products", groups, batch * count, columns.shape[2])
         torch.bmm(by_group, columns, out=products)
@@ -324,17 +310,11 @@ class OwnImages:
         by_prompt *= self.scale[part, None, piece]
         if places is not None:
             products.baddbmm_(by_group, places[:, :, piece])
-        return by_prompt.transpose(0, 1).flatten(1, 2)
-
-    def _compare(
-        self, question: _Question, shared: Tensor, places: Tensor | None, part: slice, piece: slice
-    ) -> Tensor:
-        """Return scores, shape (batch, heads * t, r)."""
-        scores = self._meet(question.projected, shared, places, part, piece)
-        rows = question.folded.shape[2]
+        by_prompt = by_prompt.transpose(0, 1).flatten(1, 2)
+        rows = factors.folded.shape[2]
         if not rows:
-            return scores
-        return scores.baddbmm_(question.folded, self.shares[part, :rows, piece])
+            return by_prompt
+        return by_prompt.baddbmm_(factors.folded, self.shares[part, :rows, piece])
 
     def _write(self, scores: Tensor, heads: int, part: slice, piece: slice) -> None:
         batch, rows, columns = scores.shape
@@ -343,12 +323,11 @@ class OwnImages:
         self.shares[part, total - rows : total, piece] = shares
 
     def _normalise(
-        self, values: _Values, layer: ImageLayer, shared: SharedLayer, part: slice, piece: slice
+        self, values: _Factors, layer: ImageLayer, shared: SharedLayer, part: slice, piece: slice
     ) -> None:
-        rows = values.products.shape[2]
+        rows = self.values.shape[1]
         scale, shares = self.scale[part, piece], self.shares[part, :rows, piece]
-        squares = self._meet(values.written, shared.crossed, None, part, piece)
-        squares.baddbmm_(values.products, shares)
+        squares = self._multiply(values, shared.crossed, None, part, piece)
         variance = squares.mul_(shares).sum(1).addcmul_(scale.square(), shared.energy[piece])
         factor = variance.clamp_(min=0).add_(layer.eps).rsqrt_()
         shares *= factor[:, None]
