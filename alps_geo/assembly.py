@@ -111,11 +111,11 @@ class SceneRun:
         path = self.folder / "polygons.parquet"
         with _explaining(path), pq.ParquetFile(path) as file:
             for number in range(file.num_row_groups):
+                return_freed_memory()
                 # Group by group: reading in batches, Arrow reads far ahead.
                 group = file.read_row_group(number, use_threads=False)
                 columns = [group[name].to_numpy() for name in ("segment_id", "geometry", "area_m2")]
                 yield Polygons.from_wkb(*columns)
-                return_freed_memory()
 
     def load_masks(self) -> MaskTable:
         """Return the whole masks, raising `RunError` if they are missing or damaged."""

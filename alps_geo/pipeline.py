@@ -375,7 +375,6 @@ def _write_results(
         clock.stage("raster")
         with part.label_map.open() as read:
             write_labels(labels, read, lookup, part.grid, legend, clock)
-        return_freed_memory()
         clock.stage("package")
         table = SegmentTable(
             segments.segment_id,
