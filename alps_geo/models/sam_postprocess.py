@@ -230,17 +230,30 @@ def _measure_one(
     for i in range(len(rows[2]) - 1):
         row_start, row_stop = rows[2][i], rows[2][i + 1]
         top = rows[0][row_start]
+        line = codes[top]
+        # Pixels of this row of cells above each limit; first and past the last of the mask's.
+        low = middle = high = 0
+        first, last = box[0], 0
         for j in range(len(cols[2]) - 1):
             start, stop = cols[2][j], cols[2][j + 1]
             left = cols[0][start]
-            code = codes[top, left]
+            code = line[left]
             if code == _MIXED:
                 cell = (row_start, row_stop, start, stop, top, left)
                 _measure_cell(logits, limits, cell, weights, counts, box)
                 continue
-            counts[:code] += (row_stop - row_start) * (stop - start)
+            width = stop - start
+            low += width * (code > 0)
+            middle += width * (code >= _INSIDE)
+            high += width * (code > _INSIDE)
             if code >= _INSIDE:
-                _grow(box, row_start, row_stop, start, stop)
+                first, last = min(first, start), stop
+        height = row_stop - row_start
+        counts[0] += low * height
+        counts[1] += middle * height
+        counts[2] += high * height
+        if last:
+            _grow(box, row_start, row_stop, first, last)
 
 
 @_compiled
