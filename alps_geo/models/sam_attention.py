@@ -100,9 +100,9 @@ class CrossAttention:
         return self.image_weight @ image.t()
 
     def project_values(self, image: Tensor) -> Tensor:
-        """Return what tokens read of an image (n, c), but for the bias: (heads, n, depth)."""
-        values: Tensor = image @ self._attention.v_proj.weight.t()
-        return self._split(values).contiguous()
+        """Return what tokens read of an image (n, c), but for the bias: (heads, depth, n)."""
+        weight: Tensor = self._attention.v_proj.weight.view(self.heads, self._depth, -1)
+        return weight @ image.t()
 
     def project_tokens(self, tokens: Tensor) -> Tensor:
         """Return what is compared with image tokens, shape (batch, heads, t, depth)."""

@@ -17,14 +17,14 @@ from segment_anything.modeling.transformer import TwoWayAttentionBlock
 from torch import Tensor
 
 from .sam_attention import CrossAttention, SharedRead
+from .sam_cpu_image import CpuImages
+from .sam_cpu_upscaling import CpuUpscaling
 from .sam_image import ImageLayer, OwnImages, SharedLayer
 from .sam_lanes import Lanes, Workspace
 from .sam_upscaling import Upscaling
 
 #: Prompts that go through the shared part at once: bounds memory, nothing else.
 _SHARED_PROMPTS = 256
-#: Image tokens that a CPU takes through a layer at once, so that they stay in a core's cache.
-CACHED_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,12 @@ class MaskDecoder:
         for block, reader in zip(blocks, readers, strict=True):
             before = self._layers[-1] if self._layers else None
             self._layers.append(ImageLayer(block, positions, reader, before))
-        self._upscaling = Upscaling(decoder.output_upscaling, self._layers[-1].bias, dtype)
-        self._lanes = Lanes(sam.device)
-        count = len(positions)
         on_cpu = sam.device.type == "cpu"
-        step = CACHED_TOKENS if on_cpu else count
-        self._pieces = [slice(at, min(at + step, count)) for at in range(0, count, step)]
-        # A CPU takes prompts one by one too, a GPU all that are there.
-        self._together = 1 if on_cpu else _SHARED_PROMPTS
+        self._images = CpuImages if on_cpu else OwnImages
+        upscaling = CpuUpscaling if on_cpu else Upscaling
+        self._upscaling = upscaling(decoder.output_upscaling, self._layers[-1].bias, dtype)
+        self._lanes = Lanes(sam.device)
+        self._tokens_per_image = len(positions)
         self.masks_per_prompt = int(decoder.num_multimask_outputs)
         # Tokens that answer: the predicted IoU's, and those of all masks but the single one.
         self._answers = [0, *range(2, 2 + self.masks_per_prompt)]
@@ -191,7 +189,7 @@ class MaskDecoder:
         codes, queries = prompts.codes, prompts.queries
         asked, told = prompts.asked, prompts.values
         rows = len(self._layers) * self._first_read.heads * codes.shape[1]
-        images = OwnImages(codes, rows, self._pieces, self._together, space)
+        images = self._images(codes, rows, self._tokens_per_image, space)
         following = [layer.block for layer in self._layers[1:]]
         for number, (layer, part) in enumerate(zip(self._layers, shared, strict=True)):
             last = number == len(following)

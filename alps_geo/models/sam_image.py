@@ -26,7 +26,6 @@ per image token and layer. All this is exact up to the order of float additions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,21 +43,18 @@ class SharedLayer:
     Attributes
     ----------
     asked : Tensor, shape (heads, depth, n)
-        Image tokens as they ask prompts' tokens.
-    places : Tensor or None
-        Of the same shape: what does not depend on the image; None where `asked` has it already.
+        Image tokens as they ask prompts' tokens, but for what positions add.
     energy : Tensor, shape (n,)
         Variance of the image tokens, but for what prompts wrote.
     crossed : Tensor, shape (layers so far * heads, depth + 1, n)
         Twice their covariance with what prompts write, per channel that this is made of.
     keys : Tensor, shape (heads, depth, n)
         After the layer: image tokens as prompts' tokens that read them ask them.
-    values : Tensor, shape (heads, n, depth)
+    values : Tensor, shape (heads, depth, n)
         After the layer: what these read.
     """
 
     asked: Tensor
-    places: Tensor | None
     energy: Tensor
     crossed: Tensor
     keys: Tensor
@@ -104,7 +100,6 @@ class ImageLayer:
         self.reader = CrossAttention(reader, positions, self.bias, image_reads=False)
         carried = [] if before is None else [before.carry(center(before._weights))]
         self._weights: Tensor = torch.cat([*carried, self.writer.write_weight])
-        self._first = before is None
 
     @property
     def eps(self) -> float:
@@ -130,14 +125,13 @@ class ImageLayer:
         Tensor, shape (n, channels)
             The image after this layer.
         """
-        asked, places = self.writer.project_image(image), self.writer.places
+        asked = self.writer.project_image(image)
         centered = center(image)
         channels = image.shape[1]
         crossed = self._weights @ centered.t() * (2 / channels)
         image = self.carry(centered)
         shared = SharedLayer(
-            asked + places if self._first else asked,
-            None if self._first else places,
+            asked,
             centered.square().mean(1),
             crossed,
             self.reader.project_image(image),
@@ -152,7 +146,7 @@ def center(values: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Factors:
+class Factors:
     """What prompts' image tokens are multiplied with.
 
     Attributes
@@ -165,10 +159,6 @@ class _Factors:
 
     tokens: Tensor
     folded: Tensor
-
-    def take(self, part: slice) -> _Factors:
-        """Return those of some prompts."""
-        return _Factors(self.tokens[part], self.folded[part])
 
 
 @dataclass(frozen=True)
@@ -196,10 +186,8 @@ class OwnImages:
         The prompts' tokens.
     rows : int
         Shares that all layers together will write: layers times heads times tokens.
-    pieces : sequence of slice
-        Image tokens that go through a layer at once.
-    together : int
-        Prompts whose pieces do so together.
+    count : int
+        Image tokens, n.
     space : Workspace
 
     Attributes
@@ -211,17 +199,13 @@ class OwnImages:
     values : Tensor, shape (batch, rows so far, channels)
     """
 
-    def __init__(
-        self, codes: Tensor, rows: int, pieces: Sequence[slice], together: int, space: Workspace
-    ) -> None:
+    def __init__(self, codes: Tensor, rows: int, count: int, space: Workspace) -> None:
         batch, _, channels = codes.shape
         self._space = space
-        self._pieces = pieces
-        self.scale = space.take("scale", batch, pieces[-1].stop).fill_(1)
-        self.shares = space.take("shares", batch, rows, pieces[-1].stop)
+        self.scale = space.take("scale", batch, count).fill_(1)
+        self.shares = space.take("shares", batch, rows, count)
         self.values = codes.new_empty(batch, 0, channels)
         self._written: list[Tensor] = []
-        self._parts = [slice(at, at + together) for at in range(0, batch, together)]
 
     def pass_layer(
         self, layer: ImageLayer, shared: SharedLayer, asked: Tensor, told: Tensor, reading: Tensor
@@ -245,34 +229,24 @@ class OwnImages:
         asks = self._ask(layer.writer, asked)
         values = self._add_values(layer, told)
         reads = self._ask(layer.reader, reading)
-        scores = self._space.take("scores", *reads.folded.shape[:2], self.scale.shape[1])
-        for piece in self._pieces:
-            for part in self._parts:
-                found = self._multiply(asks.take(part), shared.asked, shared.places, part, piece)
-                self._write(found, layer.writer.heads, part, piece)
-                self._normalise(values.take(part), layer, shared, part, piece)
-                scores[part, :, piece] = self._multiply(
-                    reads.take(part), shared.keys, layer.reader.places, part, piece
-                )
-        read = [self._read(layer.reader, shared.values, scores[part], part) for part in self._parts]
-        return layer.reader.answer(torch.cat(read))
+        return layer.reader.answer(self._pass_tokens(layer, shared, asks, values, reads))
 
     def take(self, prompt: int, folded: Tensor) -> OwnImage:
         """Return the image of one prompt, with values that were folded for what comes next."""
         return OwnImage(self.scale[prompt], self.shares[prompt], folded[prompt])
 
-    def _ask(self, attention: CrossAttention, tokens: Tensor) -> _Factors:
+    def _ask(self, attention: CrossAttention, tokens: Tensor) -> Factors:
         """Return what gives the scores of tokens, shape (batch, t, channels)."""
         projected = attention.project_tokens(tokens)
         folded = (projected @ attention.image_weight).flatten(1, 2)
-        return _Factors(projected, folded @ self.values.transpose(1, 2))
+        return Factors(projected, folded @ self.values.transpose(1, 2))
 
-    def _add_values(self, layer: ImageLayer, told: Tensor) -> _Factors:
+    def _add_values(self, layer: ImageLayer, told: Tensor) -> Factors:
         """Add what image tokens will read to the values, as they are after the layer.
 
         Returns
         -------
-        _Factors
+        Factors
             What gives the share of each value in the image tokens' variance.
         """
         written = layer.writer.write_tokens(told)
@@ -281,66 +255,74 @@ class OwnImages:
         centered = center(torch.cat([self.values, own], dim=1))
         self.values = layer.carry(centered)
         products = centered @ centered.transpose(1, 2) / centered.shape[-1]
-        return _Factors(torch.cat(self._written, dim=1), products)
+        return Factors(torch.cat(self._written, dim=1), products)
 
-    def _multiply(
-        self, factors: _Factors, shared: Tensor, places: Tensor | None, part: slice, piece: slice
+    def _pass_tokens(
+        self,
+        layer: ImageLayer,
+        shared: SharedLayer,
+        asks: Factors,
+        values: Factors,
+        reads: Factors,
     ) -> Tensor:
+        """Do with the image tokens what `pass_layer` says: (batch, heads, t', depth)."""
+        self._write(self._multiply(asks, shared.asked, layer.writer.places), layer.writer.heads)
+        self._normalise(values, layer, shared)
+        scores = self._multiply(reads, shared.keys, layer.reader.places)
+        return self._read(layer.reader, shared.values, scores)
+
+    def _multiply(self, factors: Factors, shared: Tensor, places: Tensor | None) -> Tensor:
         """Multiply with image tokens as each prompt has them.
 
         Parameters
         ----------
-        factors : _Factors
+        factors : Factors
         shared, places : Tensor, shape (groups, depth, n)
             What is scaled with the image, and what is not.
-        part, piece : slice
-            Of the prompts, and of the image tokens.
 
         Returns
         -------
-        Tensor, shape (batch, groups * t, r)
+        Tensor, shape (batch, groups * t, n)
         """
         batch, groups, count, _ = factors.tokens.shape
         # All prompts' tokens of a group as one matrix: broadcasting would copy what is shared.
         by_group = factors.tokens.transpose(0, 1).flatten(1, 2)
-        columns = shared[:, :, piece]
-        products = self._space.take("products", groups, batch * count, columns.shape[2])
-        torch.bmm(by_group, columns, out=products)
+        products = torch.bmm(by_group, shared)
         by_prompt = products.view(groups, batch, count, -1)
-        by_prompt *= self.scale[part, None, piece]
+        by_prompt *= self.scale[:, None]
         if places is not None:
-            products.baddbmm_(by_group, places[:, :, piece])
-        by_prompt = by_prompt.transpose(0, 1).flatten(1, 2)
+            products.baddbmm_(by_group, places)
         rows = factors.folded.shape[2]
-        if not rows:
-            return by_prompt
-        return by_prompt.baddbmm_(factors.folded, self.shares[part, :rows, piece])
+        return torch.baddbmm(
+            by_prompt.transpose(0, 1).flatten(1, 2), factors.folded, self.shares[:, :rows]
+        )
 
-    def _write(self, scores: Tensor, heads: int, part: slice, piece: slice) -> None:
+    def _write(self, scores: Tensor, heads: int) -> None:
         batch, rows, columns = scores.shape
         total = self.values.shape[1]
         shares = scores.view(batch, heads, -1, columns).softmax(2).flatten(1, 2)
-        self.shares[part, total - rows : total, piece] = shares
+        self.shares[:, total - rows : total] = shares
 
-    def _normalise(
-        self, values: _Factors, layer: ImageLayer, shared: SharedLayer, part: slice, piece: slice
-    ) -> None:
-        rows = self.values.shape[1]
-        scale, shares = self.scale[part, piece], self.shares[part, :rows, piece]
-        squares = self._multiply(values, shared.crossed, None, part, piece)
-        variance = squares.mul_(shares).sum(1).addcmul_(scale.square(), shared.energy[piece])
+    def _normalise(self, values: Factors, layer: ImageLayer, shared: SharedLayer) -> None:
+        shares = self.shares[:, : self.values.shape[1]]
+        squares = self._multiply(values, shared.crossed, None)
+        variance = squares.mul_(shares).sum(1).addcmul_(self.scale.square(), shared.energy)
         factor = variance.clamp_(min=0).add_(layer.eps).rsqrt_()
         shares *= factor[:, None]
-        scale *= factor
+        self.scale *= factor
 
-    def _read(self, reader: CrossAttention, values: Tensor, scores: Tensor, part: slice) -> Tensor:
+    def _read(self, reader: CrossAttention, values: Tensor, scores: Tensor) -> Tensor:
         """Let tokens read images by scores, (batch, heads * t, n): (batch, heads, t, depth)."""
-        batch, rows, tokens = scores.shape
+        batch, _, tokens = scores.shape
         weights = scores.softmax(-1)
-        own = self.values[part]
-        mixed = weights @ self.shares[part, : own.shape[1]].transpose(1, 2) @ own
-        weights *= self.scale[part, None]
+        mixed = weights @ self.shares[:, : self.values.shape[1]].transpose(1, 2)
+        weights *= self.scale[:, None]
         by_head = weights.view(batch, reader.heads, -1, tokens).transpose(0, 1).flatten(1, 2)
-        read = torch.bmm(by_head, values).view(reader.heads, batch, -1, values.shape[2])
-        mixed = mixed.view(batch, reader.heads, rows // reader.heads, -1)
-        return reader.mix_values(mixed) + read.transpose(0, 1)
+        read = torch.bmm(by_head, values.transpose(1, 2))
+        read = read.view(reader.heads, batch, -1, values.shape[1])
+        return self._mix(reader, mixed) + read.transpose(0, 1)
+
+    def _mix(self, reader: CrossAttention, mixed: Tensor) -> Tensor:
+        """Turn mixtures of shares, (batch, heads * t, rows), to what is read in them."""
+        read = mixed @ self.values
+        return reader.mix_values(read.view(len(read), reader.heads, -1, read.shape[2]))

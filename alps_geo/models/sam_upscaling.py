@@ -17,9 +17,6 @@ from torch.nn import functional
 from .sam_image import OwnImage
 from .sam_lanes import Workspace
 
-#: Image tokens that a CPU upscales at once in float32, so that they stay in a core's cache; in
-#: bfloat16 each step costs too much to begin.
-CACHED_TOKENS = 512
 _Modules = tuple[nn.ConvTranspose2d, LayerNorm2d, nn.Module, nn.ConvTranspose2d, nn.Module]
 
 
@@ -40,7 +37,8 @@ class Upscaling:
         first, self._norm, self._act, second, self._last_act = cast(_Modules, tuple(layers))
         self._weight, first_bias = _as_matrix(first)
         self._bias = first_bias + bias @ self._weight
-        self._second, self._second_bias = (part.to(dtype) for part in _as_matrix(second))
+        self._second, self._second_bias = _as_matrix(second)
+        self._second = self._second.to(dtype)
         self._dtype = dtype
 
     def fold(self, tokens: Tensor) -> Tensor:
@@ -68,37 +66,18 @@ class Upscaling:
         space : Workspace
         """
         dtype, norm = self._dtype, self._norm
+        first = torch.addcmul(self._bias, shared, own.scale[:, None]).to(dtype)
+        first.addmm_(own.shares.t().to(dtype), own.values.to(dtype))
+        first = first.view(-1, len(norm.weight))
         norm_weight, norm_bias = norm.weight.to(dtype), norm.bias.to(dtype)
-        weights, values = weights.to(dtype), own.values.to(dtype)
-        cached = shared.device.type == "cpu" and dtype == torch.float32
-        step = CACHED_TOKENS if cached else len(shared)
-        pixels = space.take("pixels", len(weights), 16 * len(shared), dtype=dtype)
-        for start in range(0, len(shared), step):
-            piece = slice(start, min(start + step, len(shared)))
-            first = space.take("first", len(shared[piece]), shared.shape[1])
-            torch.addcmul(self._bias, shared[piece], own.scale[piece, None], out=first)
-            first = (
-                first.to(dtype)
-                .addmm_(own.shares[:, piece].t().to(dtype), values)
-                .view(-1, len(norm_bias))
-            )
-            first = functional.layer_norm(
-                first, norm_weight.shape, norm_weight, norm_bias, norm.eps
-            )
-            first = self._act(first)
-            large = space.take("large", len(first), self._second.shape[1], dtype=dtype)
-            torch.addmm(self._second_bias, first, self._second, out=large)
-            large = self._last_act(large).view(-1, weights.shape[1])
-            torch.mm(weights, large.t(), out=pixels[:, 16 * piece.start : 16 * piece.stop])
+        first = functional.layer_norm(first, norm_weight.shape, norm_weight, norm_bias, norm.eps)
+        large = torch.addmm(self._second_bias.to(dtype), self._act(first), self._second)
+        large = self._last_act(large).view(-1, weights.shape[1])
+        pixels = weights.to(dtype) @ large.t()
         # Tokens, then quarters of a token, then quarters of these: rows and columns of the mask.
         side = out.shape[-1] // 4
         pixels = pixels.view(len(weights), side, side, 2, 2, 2, 2)
-        target = out.view(len(weights), side, 2, 2, side, 2, 2)
-        # One column of each token after another: as a single step it would take six times as long.
-        for half in (0, 1):
-            for quarter in (0, 1):
-                columns = pixels[..., half, :, quarter].permute(0, 1, 3, 4, 2)
-                target[..., half, quarter] = columns
+        out.view(len(weights), side, 2, 2, side, 2, 2)[:] = pixels.permute(0, 1, 3, 5, 2, 4, 6)
 
 
 def _as_matrix(layer: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:

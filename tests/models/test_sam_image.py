@@ -1,33 +1,32 @@
 """Image tokens that are kept in parts, against tokens that SAM's own modules write and read."""
 
-from itertools import pairwise
-
 import pytest
 import torch
 
+from alps_geo.models.sam_cpu_image import CpuImages
 from alps_geo.models.sam_image import ImageLayer, OwnImages
 from alps_geo.models.sam_lanes import Workspace
 
 from .sam_models import make_sam
 
+BOTH = pytest.mark.parametrize("kind", [OwnImages, CpuImages], ids=["with torch", "compiled"])
 
-@pytest.mark.parametrize("together", [1, 2, 5], ids=lambda count: f"{count} prompts together")
-@pytest.mark.parametrize("pieces", [1, 3], ids=lambda count: f"{count} pieces")
-def test_every_prompt_reads_its_own_image(together, pieces):
+
+@BOTH
+@pytest.mark.parametrize("prompts", [1, 5], ids=lambda count: f"{count} prompts")
+@pytest.mark.parametrize("count", [60, 256, 300], ids=lambda count: f"{count} image tokens")
+def test_every_prompt_reads_its_own_image(kind, prompts, count):
     sam = make_sam(decoder_depth=3)
     blocks = list(sam.mask_decoder.transformer.layers)
     readers = [block.cross_attn_token_to_image for block in blocks]
-    positions = sam.prompt_encoder.get_dense_pe()[0].flatten(1).t().contiguous()
-    count, channels = positions.shape
-    image = torch.randn(count, channels)
-    asked, told, reading = torch.randn(3, len(blocks), 5, 7, channels)
-    edges = torch.linspace(0, count, pieces + 1).int().tolist()
-    cuts = [slice(start, stop) for start, stop in pairwise(edges)]
+    channels = sam.prompt_encoder.embed_dim
+    positions, image = torch.randn(2, count, channels)
+    asked, told, reading = torch.randn(3, len(blocks), prompts, 7, channels)
     with torch.inference_mode():
         space = Workspace(image.device)
         rows = len(blocks) * blocks[0].cross_attn_image_to_token.num_heads * 7
-        own = OwnImages(told[0], rows, cuts, together, space)
-        theirs, ours = image.expand(5, -1, -1), image
+        own = kind(told[0], rows, count, space)
+        theirs, ours = image.expand(prompts, -1, -1), image
         layer = None
         for number, block in enumerate(blocks):
             layer = ImageLayer(block, positions, readers[number], layer)
@@ -45,7 +44,8 @@ def test_every_prompt_reads_its_own_image(together, pieces):
     torch.testing.assert_close(tokens, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_a_prompt_that_takes_all_away_leaves_the_bias():
+@BOTH
+def test_a_prompt_that_takes_all_away_leaves_the_bias(kind):
     sam = make_sam(decoder_depth=1)
     (block,) = sam.mask_decoder.transformer.layers
     positions = sam.prompt_encoder.get_dense_pe()[0].flatten(1).t().contiguous()
@@ -57,7 +57,7 @@ def test_a_prompt_that_takes_all_away_leaves_the_bias():
     with torch.inference_mode():
         layer = ImageLayer(block, positions, reader)
         shared, _ = layer.share(image)
-        own = OwnImages(tokens, 8 * 7, [slice(0, len(image))], 1, Workspace(image.device))
+        own = kind(tokens, 8 * 7, len(image), Workspace(image.device))
         read = own.pass_layer(layer, shared, tokens, tokens, tokens)
         left = block.norm4.bias.expand(1, *positions.shape)
         expected = reader(q=tokens, k=left + positions, v=left)

@@ -1,0 +1,281 @@
+"""Arithmetic on rows of float32 that numba compiles: many steps in one pass over a core's cache.
+
+Rows are one-dimensional and contiguous, which is what compilers turn into vector instructions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+from numba import njit, types
+from numba.extending import overload
+from numpy.typing import NDArray
+from torch import Tensor
+
+Floats = NDArray[np.float32]
+#: Floats, or the bits of bfloat16 numbers.
+Numbers = NDArray[np.float32] | NDArray[np.int16]
+Function = Callable[..., Any]
+Compiled = TypeVar("Compiled", bound=Callable[..., object])
+
+#: Additions may change their order, as they do in matrix products; all else is as written.
+_MATHS = {"contract", "reassoc", "nsz"}
+#: Rows of a matrix that `add_product` works on at once.
+ROWS_TOGETHER = 4
+
+# Phi(x) = 1/2 + x P(x^2) / Q(x^2), the normal distribution, for |x| <= 5.4: within 2e-8 (fitted).
+_LAST = np.float32(5.4)
+_P = (0.39894218, 0.034785231, 0.0044350439, 0.00015895974, 3.1334484e-06, -2.2257156e-08)
+_Q = (1.0, 0.2538586, 0.028430078, 0.0017636017, 5.8676872e-05)
+_P0, _P1, _P2, _P3, _P4, _P5 = (np.float32(part) for part in _P)
+_P6 = np.float32(1.1610433e-10)
+_Q0, _Q1, _Q2, _Q3, _Q4 = (np.float32(part) for part in _Q)
+_HALF = np.float32(0.5)
+
+# 2^r for |r| <= 1/2, Taylor's series: within 2e-7 of it.
+_LOG2_E = np.float32(1.44269504)
+_E = (1.0, 0.69314718, 0.24022651, 0.055504109, 0.0096181291, 0.0013333558, 0.00015403530)
+_E0, _E1, _E2, _E3, _E4, _E5, _E6 = (np.float32(part) for part in _E)
+_LEAST_EXPONENT = np.float32(-126)
+_FRACTION_BITS, _BIAS = np.int32(23), np.int32(127)
+
+_HALF_BITS = np.int32(16)
+_ROUND_DOWN, _LAST_BIT = np.int32(0x7FFF), np.int32(1)
+
+
+def compiled(function: Compiled) -> Compiled:
+    """Compile a function with numba, once per machine."""
+    return cast(
+        Compiled, njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATHS)(function)
+    )
+
+
+def _inlined(function: Compiled) -> Compiled:
+    """Compile a function into the loops that call it, so that these stay vectors."""
+    return cast(Compiled, njit(inline="always", error_model="numpy", fastmath=_MATHS)(function))
+
+
+def as_numbers(tensor: Tensor) -> Numbers:
+    """Return a CPU tensor of float32 or bfloat16 as compiled code takes it, without a copy."""
+    held = tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor
+    return cast(Numbers, held.detach().numpy())
+
+
+def widen(number: np.float32 | np.int16) -> np.float32:
+    """Return a float32, or the bits of a bfloat16, as a float32; in compiled code only."""
+    raise NotImplementedError
+
+
+@overload(widen, strict=False, jit_options={"error_model": "numpy", "fastmath": _MATHS})
+def _widen(number: types.Type) -> Function:
+    if isinstance(number, types.Integer):
+        return lambda number: np.int32(np.int32(number) << _HALF_BITS).view(np.float32)
+    return lambda number: number
+
+
+def store(value: np.float32, row: Numbers, place: int) -> None:
+    """Write a float32 into a row, rounded where it holds bfloat16; in compiled code only."""
+    raise NotImplementedError
+
+
+@overload(store, strict=False, jit_options={"error_model": "numpy", "fastmath": _MATHS})
+def _store(value: types.Type, row: types.Array, place: types.Type) -> Function:
+    del value, place
+    return _store_rounded if isinstance(row.dtype, types.Integer) else _store_plain
+
+
+def _store_rounded(value: np.float32, row: NDArray[np.int16], place: int) -> None:
+    bits = np.float32(value).view(np.int32)
+    even = (bits >> _HALF_BITS) & _LAST_BIT
+    row[place] = np.int16((bits + _ROUND_DOWN + even) >> _HALF_BITS)
+
+
+def _store_plain(value: np.float32, row: Floats, place: int) -> None:
+    row[place] = value
+
+
+@_inlined
+def gelu(x: np.float32) -> np.float32:
+    """Return x Phi(x)."""
+    inner = x if x < _LAST else _LAST
+    inner = inner if inner > -_LAST else -_LAST
+    u = inner * inner
+    above = (((((_P6 * u + _P5) * u + _P4) * u + _P3) * u + _P2) * u + _P1) * u + _P0
+    below = (((_Q4 * u + _Q3) * u + _Q2) * u + _Q1) * u + _Q0
+    share = _HALF + inner * above / below
+    value: np.float32 = x * share
+    return value
+
+
+@_inlined
+def exp(x: np.float32) -> np.float32:
+    """Return e^x for x <= 0."""
+    exponent = x * _LOG2_E
+    exponent = exponent if exponent > _LEAST_EXPONENT else _LEAST_EXPONENT
+    whole = np.floor(exponent + _HALF)
+    r = exponent - whole
+    power = (((((_E6 * r + _E5) * r + _E4) * r + _E3) * r + _E2) * r + _E1) * r + _E0
+    power *= np.int32((np.int32(whole) + _BIAS) << _FRACTION_BITS).view(np.float32)
+    value: np.float32 = power
+    return value
+
+
+@compiled
+def fill(value: np.float32, out: Floats) -> None:
+    """Set a row to a value."""
+    for i in range(len(out)):
+        out[i] = value
+
+
+@compiled
+def copy(values: Floats, out: Floats) -> None:
+    """Copy a row."""
+    for i in range(len(out)):
+        out[i] = values[i]
+
+
+@compiled
+def multiply(factors: Floats, out: Floats) -> None:
+    """Multiply a row with another."""
+    for i in range(len(out)):
+        out[i] *= factors[i]
+
+
+@compiled
+def add_multiplied(first: Floats, second: Floats, out: Floats) -> None:
+    """Add the product of two rows to a row."""
+    for i in range(len(out)):
+        out[i] += first[i] * second[i]
+
+
+@compiled
+def keep_largest(values: Floats, out: Floats) -> None:
+    """Set a row to the larger of it and another."""
+    for i in range(len(out)):
+        out[i] = out[i] if out[i] > values[i] else values[i]
+
+
+@compiled
+def add_product(
+    left: Floats, row: int, terms: int, right: Floats, start: int, out: Floats, to: int
+) -> None:
+    """Add four rows of a matrix product: out[to:][:4] += left[row:][:4, :terms] @ right[:terms].
+
+    Parameters
+    ----------
+    left : ndarray of float32, shape (rows, terms or more)
+    row, terms : int
+        First of the four rows, and how many of the right matrix's are summed.
+    right : ndarray of float32, shape (terms or more, start + columns or more)
+    start : int
+        First column of the right matrix.
+    out : ndarray of float32, shape (rows, columns)
+    to : int
+        First of the four rows in `out`.
+    """
+    out0, out1, out2, out3 = out[to], out[to + 1], out[to + 2], out[to + 3]
+    a, b, c, d = left[row], left[row + 1], left[row + 2], left[row + 3]
+    stop = start + len(out0)
+    paired = terms - terms % 4
+    for k in range(0, paired, 4):
+        a0, a1, a2, a3 = a[k], a[k + 1], a[k + 2], a[k + 3]
+        b0, b1, b2, b3 = b[k], b[k + 1], b[k + 2], b[k + 3]
+        c0, c1, c2, c3 = c[k], c[k + 1], c[k + 2], c[k + 3]
+        d0, d1, d2, d3 = d[k], d[k + 1], d[k + 2], d[k + 3]
+        w, x = right[k][start:stop], right[k + 1][start:stop]
+        y, z = right[k + 2][start:stop], right[k + 3][start:stop]
+        for i in range(len(out0)):
+            w_i, x_i, y_i, z_i = w[i], x[i], y[i], z[i]
+            out0[i] += a0 * w_i + a1 * x_i + a2 * y_i + a3 * z_i
+            out1[i] += b0 * w_i + b1 * x_i + b2 * y_i + b3 * z_i
+            out2[i] += c0 * w_i + c1 * x_i + c2 * y_i + c3 * z_i
+            out3[i] += d0 * w_i + d1 * x_i + d2 * y_i + d3 * z_i
+    for k in range(paired, terms):
+        a0, b0, c0, d0 = a[k], b[k], c[k], d[k]
+        w = right[k][start:stop]
+        for i in range(len(out0)):
+            out0[i] += a0 * w[i]
+            out1[i] += b0 * w[i]
+            out2[i] += c0 * w[i]
+            out3[i] += d0 * w[i]
+
+
+@compiled
+def add_dots(left: Floats, row: int, right: Floats, start: int, out: Floats, to: int) -> None:
+    """Add rows of a product with a transposed matrix: out[to:][:4] += left[row:][:4] @ right.T.
+
+    Parameters
+    ----------
+    left : ndarray of float32, shape (rows, columns)
+    row : int
+        First of the four rows.
+    right : ndarray of float32, shape (terms, start + columns or more)
+        Terms are a multiple of 4.
+    start : int
+        First column of the right matrix.
+    out : ndarray of float32, shape (rows, terms)
+    to : int
+        First of the four rows in `out`.
+    """
+    a, b, c, d = left[row], left[row + 1], left[row + 2], left[row + 3]
+    stop = start + len(a)
+    for k in range(0, len(right), 4):
+        w, x = right[k][start:stop], right[k + 1][start:stop]
+        y, z = right[k + 2][start:stop], right[k + 3][start:stop]
+        aw = ax = ay = az = bw = bx = by = bz = np.float32(0)
+        cw = cx = cy = cz = dw = dx = dy = dz = np.float32(0)
+        for i in range(len(a)):
+            a_i, b_i, c_i, d_i = a[i], b[i], c[i], d[i]
+            w_i, x_i, y_i, z_i = w[i], x[i], y[i], z[i]
+            aw += a_i * w_i
+            ax += a_i * x_i
+            ay += a_i * y_i
+            az += a_i * z_i
+            bw += b_i * w_i
+            bx += b_i * x_i
+            by += b_i * y_i
+            bz += b_i * z_i
+            cw += c_i * w_i
+            cx += c_i * x_i
+            cy += c_i * y_i
+            cz += c_i * z_i
+            dw += d_i * w_i
+            dx += d_i * x_i
+            dy += d_i * y_i
+            dz += d_i * z_i
+        _add_four(out[to], k, aw, ax, ay, az)
+        _add_four(out[to + 1], k, bw, bx, by, bz)
+        _add_four(out[to + 2], k, cw, cx, cy, cz)
+        _add_four(out[to + 3], k, dw, dx, dy, dz)
+
+
+@compiled
+def _add_four(
+    row: Floats, start: int, w: np.float32, x: np.float32, y: np.float32, z: np.float32
+) -> None:
+    row[start] += w
+    row[start + 1] += x
+    row[start + 2] += y
+    row[start + 3] += z
+
+
+@compiled
+def largest(values: Floats) -> np.float32:
+    """Return the largest number of a row."""
+    lanes = 16
+    found = np.full(lanes, values[0])
+    whole = len(values) - len(values) % lanes
+    for start in range(0, whole, lanes):
+        part = values[start : start + lanes]
+        for i in range(lanes):
+            found[i] = found[i] if found[i] > part[i] else part[i]
+    top = found[0]
+    for i in range(lanes):
+        top = max(top, found[i])
+    for i in range(whole, len(values)):
+        top = max(top, values[i])
+    value: np.float32 = np.float32(top)
+    return value

@@ -1,0 +1,131 @@
+"""The upscaling of `sam_upscaling` on a CPU: what is not a matrix product is compiled.
+
+PyTorch takes a step after another over 8 MB per prompt. Here norm and activation are one pass over
+each piece of the image, and so are the second activation, the product with a mask's weights, and
+the way of every pixel to its place.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .sam_cpu_kernels import Floats, Numbers, as_numbers, compiled, gelu, store, widen
+from .sam_image import OwnImage
+from .sam_lanes import Workspace
+from .sam_upscaling import Upscaling
+
+#: Image tokens that are upscaled at once, so that they stay in a core's cache; in bfloat16 each
+#: product costs much to begin.
+CACHED_TOKENS = {torch.float32: 512, torch.bfloat16: 4096}
+#: Rows whose activations are made before any is used: enough work for a core's vector units.
+_ROWS = 8
+
+
+class _Norm(NamedTuple):
+    """A layer norm over one of four quarters of a token: weight, bias, eps."""
+
+    weight: Floats
+    bias: Floats
+    eps: np.float32
+
+
+class CpuUpscaling(Upscaling):
+    """Upscaling of which two passes are compiled; see `Upscaling`."""
+
+    def __init__(self, layers: nn.Sequential, bias: Tensor, dtype: torch.dtype) -> None:
+        super().__init__(layers, bias, dtype)
+        norm = self._norm
+        self._quarter = _Norm(
+            norm.weight.detach().numpy(), norm.bias.detach().numpy(), np.float32(norm.eps)
+        )
+
+    def __call__(
+        self,
+        shared: Tensor,
+        own: OwnImage,
+        weights: Tensor,
+        out: Tensor,
+        space: Workspace,
+    ) -> None:
+        """Write the logits of one prompt's masks."""
+        dtype, channels = self._dtype, shared.shape[1]
+        values = own.values.to(dtype)
+        step = CACHED_TOKENS[dtype]
+        for start in range(0, len(shared), step):
+            piece = slice(start, min(start + step, len(shared)))
+            count = piece.stop - start
+            written = space.take("written", count, channels, dtype=dtype)
+            torch.mm(own.shares[:, piece].to(dtype).t(), values, out=written)
+            first = space.take("first", count, channels, dtype=dtype)
+            _normalise(
+                as_numbers(written),
+                shared[piece].numpy(),
+                own.scale[piece].numpy(),
+                self._bias.numpy(),
+                self._quarter,
+                as_numbers(first),
+            )
+            large = space.take("large", 4 * count, self._second.shape[1], dtype=dtype)
+            torch.mm(first.view(4 * count, -1), self._second, out=large)
+            _draw(as_numbers(large), self._second_bias.numpy(), weights.numpy(), start, out.numpy())
+
+
+@compiled
+def _normalise(
+    written: Numbers, shared: Floats, scale: Floats, bias: Floats, norm: _Norm, out: Numbers
+) -> None:
+    """Put upscaled tokens together, (n, 4 * c), normalise each quarter, and take its GELU."""
+    width = len(norm.weight)
+    values = np.empty(width, np.float32)
+    weight, offset = norm.weight, norm.bias
+    for token in range(len(written)):
+        for start in range(0, written.shape[1], width):
+            new, old = written[token][start : start + width], shared[token][start : start + width]
+            fixed, made = bias[start : start + width], out[token][start : start + width]
+            factor, total = scale[token], np.float32(0)
+            for i in range(width):
+                values[i] = widen(new[i]) + factor * old[i] + fixed[i]
+                total += values[i]
+            mean, energy = total / np.float32(width), np.float32(0)
+            for i in range(width):
+                values[i] -= mean
+                energy += values[i] * values[i]
+            deviation = np.float32(1) / np.sqrt(energy / np.float32(width) + norm.eps)
+            for i in range(width):
+                store(gelu(values[i] * deviation * weight[i] + offset[i]), made, i)
+
+
+@compiled
+def _draw(large: Numbers, bias: Floats, weights: Floats, first: int, out: Floats) -> None:
+    """Draw masks' logits from quarters of tokens, (4 * n, 4 * c), of which `first` is the first.
+
+    A token is 4 x 4 pixels: two bits of a row's number tell the quarter of the token, and each
+    row holds four pixels of `c` channels.
+    """
+    side, width = out.shape[2] // 4, weights.shape[1]
+    active = np.empty((_ROWS, 4 * width), np.float32)
+    for start in range(0, len(large), _ROWS):
+        count = min(_ROWS, len(large) - start)
+        for row in range(count):
+            values, made = large[start + row], active[row]
+            for i in range(len(made)):
+                made[i] = gelu(widen(values[i]) + bias[i])
+        for row in range(count):
+            token, quarter = divmod(4 * first + start + row, 4)
+            top, left = 4 * (token // side) + 2 * (quarter // 2), 4 * (token % side)
+            left += 2 * (quarter % 2)
+            values = active[row]
+            for mask in range(len(weights)):
+                a = b = c = d = np.float32(0)
+                for i in range(width):
+                    weight = weights[mask][i]
+                    a += values[i] * weight
+                    b += values[width + i] * weight
+                    c += values[2 * width + i] * weight
+                    d += values[3 * width + i] * weight
+                out[mask, top, left], out[mask, top, left + 1] = a, b
+                out[mask, top + 1, left], out[mask, top + 1, left + 1] = c, d

@@ -1,0 +1,138 @@
+"""Compiled rows of arithmetic, against numpy's and torch's."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from alps_geo.models.sam_cpu_image import CpuImages
+from alps_geo.models.sam_cpu_kernels import (
+    add_dots,
+    add_product,
+    as_numbers,
+    compiled,
+    exp,
+    gelu,
+    largest,
+    store,
+    widen,
+)
+from alps_geo.models.sam_cpu_upscaling import CACHED_TOKENS, CpuUpscaling
+from alps_geo.models.sam_decoder import MaskDecoder
+from alps_geo.models.sam_image import OwnImage, OwnImages
+from alps_geo.models.sam_lanes import Workspace
+from alps_geo.models.sam_upscaling import Upscaling
+
+from .sam_models import make_sam
+
+
+@compiled
+def _activate(values, out):
+    for i in range(len(values)):
+        out[i] = gelu(values[i])
+
+
+@compiled
+def _raise(values, out):
+    for i in range(len(values)):
+        out[i] = exp(values[i])
+
+
+@compiled
+def _convert(values, out):
+    for i in range(len(values)):
+        store(widen(values[i]), out, i)
+
+
+def test_gelu_is_torchs():
+    values = torch.linspace(-30, 30, 60_001)
+    ours = torch.empty_like(values)
+    _activate(values.numpy(), ours.numpy())
+    torch.testing.assert_close(ours, functional.gelu(values), rtol=1e-6, atol=2e-6)
+
+
+def test_exponentials_are_numpys():
+    values = np.concatenate([np.linspace(-87, 0, 50_001), [-1e4, -np.inf]]).astype(np.float32)
+    ours = np.empty_like(values)
+    _raise(values, ours)
+    np.testing.assert_allclose(ours, np.exp(values), rtol=1e-5, atol=2e-38)
+
+
+def test_bfloat16_is_rounded_as_torch_rounds_it():
+    values = torch.randn(10_000) * torch.logspace(-30, 30, 10_000)
+    rounded = torch.empty(10_000, dtype=torch.bfloat16)
+    _convert(values.numpy(), as_numbers(rounded))
+    assert torch.equal(rounded, values.bfloat16())
+    back = torch.empty(10_000)
+    _convert(as_numbers(rounded), back.numpy())
+    assert torch.equal(back, rounded.float())
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    terms=st.integers(1, 21),
+    columns=st.integers(1, 70),
+    start=st.integers(0, 5),
+    seed=st.integers(0, 99),
+)
+def test_four_rows_of_products_are_numpys(terms, columns, start, seed):
+    rng = np.random.default_rng(seed)
+    left, right, out = (
+        rng.normal(size=shape).astype(np.float32)
+        for shape in ((6, 24), (24, columns + 7), (6, columns))
+    )
+    expected = out.copy()
+    expected[2:] += left[1:5, :terms] @ right[:terms, start : start + columns]
+    add_product(left, 1, terms, right, start, out, 2)
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
+    rows, sums = rng.normal(size=(6, columns)).astype(np.float32), np.zeros((7, 24), np.float32)
+    add_dots(rows, 2, right, start, sums, 3)
+    expected = rows[2:] @ right[:, start : start + columns].T
+    np.testing.assert_allclose(sums[3:], expected, rtol=1e-5, atol=1e-4)
+    assert not sums[:3].any()
+    assert largest(rows[0]) == rows[0].max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("step", [96, 1024], ids=lambda step: f"{step} tokens at once")
+def test_upscaling_is_that_of_torch(monkeypatch, dtype, step):
+    monkeypatch.setitem(CACHED_TOKENS, dtype, step)
+    layers = make_sam().mask_decoder.output_upscaling
+    channels = layers[0].in_channels
+    own = OwnImage(torch.rand(256) + 0.5, torch.rand(28, 256), torch.randn(28, channels))
+    shared, weights = torch.randn(256, channels), torch.randn(3, channels // 8)
+    logits = torch.empty(3, 3, 64, 64)
+    kinds = [(Upscaling, torch.float32), (CpuUpscaling, dtype), (Upscaling, dtype)]
+    with torch.inference_mode():
+        for (kind, number), out in zip(kinds, logits, strict=True):
+            upscaling = kind(layers, torch.randn(channels, generator=seeded()), number)
+            upscaling(shared, own, weights, out, Workspace(torch.device("cpu")))
+    exact, ours, torchs = logits
+    if dtype == torch.float32:
+        torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-4)
+    else:
+        assert (ours - exact).abs().max() <= 1.2 * (torchs - exact).abs().max()
+
+
+def seeded():
+    return torch.Generator().manual_seed(0)
+
+
+def test_a_device_without_compiled_code_decodes_the_same_masks():
+    sam = make_sam()
+    points = torch.rand(5, 2, dtype=torch.float64) * 256
+    embedding = torch.randn(64, 16, 16)
+    with torch.inference_mode():
+        decoder = MaskDecoder(sam)
+        ours = list(decoder.decode(embedding, points, 0.0, 3))
+        assert decoder._images is CpuImages
+        decoder._images = OwnImages
+        layers, bias = sam.mask_decoder.output_upscaling, decoder._layers[-1].bias
+        decoder._upscaling = Upscaling(layers, bias, torch.float32)
+        theirs = list(decoder.decode(embedding, points, 0.0, 3))
+    for a, b in zip(ours, theirs, strict=True):
+        scale = float(b.logits.abs().mean())
+        torch.testing.assert_close(a.logits / scale, b.logits / scale, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(a.predicted_iou, b.predicted_iou)
