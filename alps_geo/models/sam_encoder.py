@@ -4,9 +4,9 @@ Three rewrites, all exact up to the order of float additions:
 
 * Padding tokens of the windowed blocks have keys and values equal to the projection's bias, so
   they are filled in instead of projected, and dropped before the output projection.
-* Relative positions become a part of fused attention: a mask where products are dear (float32 on
-  a CPU), else 2 x 64 further channels: q gets [rel_h, rel_w] and k the row and column as one-hot
-  codes, whose product is the very same sum.
+* Relative positions become a part of fused attention: of `sam_cpu_attention` on a CPU, elsewhere
+  2 x 64 further channels: q gets [rel_h, rel_w] and k the row and column as one-hot codes, whose
+  product is the very same sum.
 * Tables of relative positions are laid out once, not for every image.
 """
 
@@ -20,8 +20,8 @@ from segment_anything.modeling.image_encoder import Block, get_rel_pos
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: Query rows that share one slab of relative positions, in global attention on a CPU.
-_SLAB_ROWS = 1024
+from .sam_cpu_attention import HeadAttention
+from .sam_lanes import Lanes
 
 
 @dataclass(frozen=True)
@@ -41,26 +41,29 @@ class _Linear:
         return functional.linear(values, self.weight, self.bias)
 
 
-def _attention_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    """Return the number type of fused attention.
+def _own_attention(device: torch.device, dtype: torch.dtype) -> HeadAttention | None:
+    """Return the attention for CPUs; None where PyTorch's is faster.
 
-    A CPU without AMX multiplies bfloat16 fast in linear layers, but not in PyTorch's attention,
-    which then takes twice as long as in float32.
+    That is on GPUs, and for bfloat16 on CPUs with AMX.
     """
-    if device.type == "cpu" and not torch.cpu._is_amx_tile_supported():
-        return torch.float32
-    return dtype
+    if device.type != "cpu" or (dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()):
+        return None
+    return HeadAttention(Lanes(device), dtype)
 
 
 class _BlockRunner:
     """One transformer block of the encoder."""
 
-    def __init__(self, block: Block, side: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, block: Block, side: int, dtype: torch.dtype, own: HeadAttention | None
+    ) -> None:
         self._block = block
         self._window = block.window_size or side
         self._heads = block.attn.num_heads
         self._dtype = dtype
-        fused = _attention_dtype(block.attn.qkv.weight.device, dtype)
+        self._own = own
+        # A CPU without AMX is slow in PyTorch's attention in bfloat16.
+        fused = dtype if own is None else torch.float32
         self._attention_dtype = fused
         self._qkv = _Linear.of(block.attn.qkv, dtype)
         self._proj = _Linear.of(block.attn.proj, dtype)
@@ -119,32 +122,16 @@ class _BlockRunner:
         qkv = self._qkv(values).view(batch, height, width, 3, self._heads, -1)
         qkv = qkv.permute(3, 0, 4, 1, 2, 5)
         qkv = qkv.to(self._attention_dtype, memory_format=torch.contiguous_format)
-        query, key, value = qkv.flatten(3, 4)
-        by_row, by_col = (part.flatten(2, 3) for part in self._relative(qkv[0]))
-        if values.device.type == "cpu" and self._attention_dtype == torch.float32:
-            mixed = self._with_mask(query, key, value, by_row, by_col)
+        by_row, by_col = self._relative(qkv[0])
+        qkv = qkv.flatten(3, 4)
+        if self._own is None:
+            mixed = self._with_codes(qkv, by_row.flatten(2, 3), by_col.flatten(2, 3))
         else:
-            mixed = self._with_codes(query, key, value, by_row, by_col)
+            mixed = self._own(qkv, self._scale, by_row, by_col)
         return mixed.transpose(1, 2).reshape(batch, height, width, -1).to(self._dtype)
 
-    def _with_mask(
-        self, query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_col: Tensor
-    ) -> Tensor:
-        mixed = torch.empty_like(query)
-        for image in range(len(query)):
-            for head in range(self._heads):
-                here = (slice(image, image + 1), slice(head, head + 1))
-                for start in range(0, query.shape[2], _SLAB_ROWS):
-                    rows = (*here, slice(start, start + _SLAB_ROWS))
-                    mask = by_row[rows][..., :, None] + by_col[rows][..., None, :]
-                    mixed[rows] = functional.scaled_dot_product_attention(
-                        query[rows], key[here], value[here], mask.flatten(3), scale=self._scale
-                    )
-        return mixed
-
-    def _with_codes(
-        self, query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_col: Tensor
-    ) -> Tensor:
+    def _with_codes(self, qkv: Tensor, by_row: Tensor, by_col: Tensor) -> Tensor:
+        query, key, value = qkv
         height, width = by_row.shape[-1], by_col.shape[-1]
         ones = torch.eye(height, width, dtype=query.dtype, device=query.device)
         if height != width:
@@ -178,7 +165,8 @@ class ImageEncoder:
         encoder = sam.image_encoder
         if isinstance(encoder, ImageEncoderViT) and encoder.blocks[0].attn.use_rel_pos:
             side = encoder.img_size // encoder.patch_embed.proj.kernel_size[0]
-            self._runners = [_BlockRunner(block, side, dtype) for block in encoder.blocks]
+            own = _own_attention(sam.device, dtype)
+            self._runners = [_BlockRunner(block, side, dtype, own) for block in encoder.blocks]
 
     @property
     def side(self) -> int:

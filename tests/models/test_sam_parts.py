@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from segment_anything.utils.amg import batched_mask_to_box, calculate_stability_score
 from torch.nn import functional
 
-from alps_geo.models import sam_decoder, sam_upscaling
+from alps_geo.models import sam_cpu_upscaling, sam_encoder
 from alps_geo.models.sam_decoder import MaskDecoder
 from alps_geo.models.sam_encoder import ImageEncoder
 from alps_geo.models.sam_images import ImageFrame, normalise, normalise_as_authors
@@ -19,7 +19,10 @@ from .sam_models import make_image, make_sam
 
 
 @pytest.mark.parametrize("window", [5, 7, 8], ids=lambda window: f"windows of {window}")
-def test_encoder_gives_the_originals_embedding(window):
+@pytest.mark.parametrize("own", [True, False], ids=["own attention", "torch's attention"])
+def test_encoder_gives_the_originals_embedding(monkeypatch, window, own):
+    if not own:  # as on a GPU
+        monkeypatch.setattr(sam_encoder, "_own_attention", lambda *_: None)
     sam = make_sam(window_size=window, depth=3, global_blocks=(0,))
     images = torch.randn(2, 3, 256, 256)
     with torch.inference_mode():
@@ -31,10 +34,9 @@ def test_encoder_gives_the_originals_embedding(window):
 
 @pytest.mark.parametrize("depth", [1, 2, 3], ids=lambda depth: f"{depth} layers")
 @pytest.mark.parametrize("batch", [1, 4], ids=lambda batch: f"{batch} at once")
-@pytest.mark.parametrize("tokens", [96, 256], ids=lambda tokens: f"{tokens} image tokens a step")
+@pytest.mark.parametrize("tokens", [96, 256], ids=lambda tokens: f"{tokens} image tokens upscaled")
 def test_decoder_gives_the_originals_masks(monkeypatch, depth, batch, tokens):
-    monkeypatch.setattr(sam_decoder, "CACHED_TOKENS", tokens)
-    monkeypatch.setattr(sam_upscaling, "CACHED_TOKENS", tokens)
+    monkeypatch.setitem(sam_cpu_upscaling.CACHED_TOKENS, torch.float32, tokens)
     sam = make_sam(decoder_depth=depth)
     embedding = torch.randn(64, 16, 16)
     points = torch.rand(6, 2, dtype=torch.float64) * 256
