@@ -53,7 +53,7 @@ def compiled(function: Compiled) -> Compiled:
     )
 
 
-def _inlined(function: Compiled) -> Compiled:
+def inlined(function: Compiled) -> Compiled:
     """Compile a function into the loops that call it, so that these stay vectors."""
     return cast(Compiled, njit(inline="always", error_model="numpy", fastmath=_MATHS)(function))
 
@@ -97,7 +97,7 @@ def _store_plain(value: np.float32, row: Floats, place: int) -> None:
     row[place] = value
 
 
-@_inlined
+@inlined
 def gelu(x: np.float32) -> np.float32:
     """Return x Phi(x)."""
     inner = x if x < _LAST else _LAST
@@ -110,7 +110,7 @@ def gelu(x: np.float32) -> np.float32:
     return value
 
 
-@_inlined
+@inlined
 def exp(x: np.float32) -> np.float32:
     """Return e^x for x <= 0."""
     exponent = x * _LOG2_E
