@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +23,10 @@ settings.register_profile("quick", phases=[Phase.explicit, Phase.reuse, Phase.ge
 
 ROOT = Path(__file__).resolve().parents[1]
 SceneFactory = Callable[..., Path]
+# numba looks for changes in the file of a function, not in those of functions compiled into it.
+_SOURCES = b"".join(path.read_bytes() for path in sorted(ROOT.glob("alps_geo/models/*.py")))
+_COMPILED = ROOT / ".pytest_cache" / f"numba-{hashlib.sha256(_SOURCES).hexdigest()[:16]}"
+os.environ.setdefault("NUMBA_CACHE_DIR", str(_COMPILED))
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 PyTorch's fused attention wants relative positions as a mask of 4096 x 4096 numbers per head, and
 shares each of its steps among all cores. Here a core takes some queries of a head at a time:
-their scores, the positions added and the exponentials in one compiled pass, and what they read.
+their products with the keys, the positions added and the exponentials in one compiled pass, and
+what they read. In bfloat16, products are rounded to it, as autocast rounds them.
 """
 
 from __future__ import annotations
@@ -51,7 +52,6 @@ class HeadAttention:
         """
         dtype = self._dtype
         query, key, value = qkv.to(dtype).flatten(1, 2)
-        query = query * scale
         down, across = (part.flatten(2, 3).flatten(0, 1) for part in (by_row, by_col))
         out = torch.empty_like(value)
 
@@ -62,12 +62,13 @@ class HeadAttention:
             for start in range(0, count, _QUERIES):
                 part = slice(start, min(start + _QUERIES, count))
                 size = part.stop - start
-                scores = space.take("scores", size, count, dtype=dtype)
-                torch.mm(query[head, part], keys, out=scores)
+                products = space.take("products", size, count, dtype=dtype)
+                torch.mm(query[head, part], keys, out=products)
                 weights = space.take("weights", size, count, dtype=dtype)
                 sums = space.take("sums", size)
                 _weigh(
-                    as_numbers(scores),
+                    as_numbers(products),
+                    np.float32(scale),
                     down[head, part].numpy(),
                     across[head, part].numpy(),
                     as_numbers(weights),
@@ -84,7 +85,12 @@ class HeadAttention:
 
 @compiled
 def _weigh(
-    products: Numbers, by_row: Floats, by_col: Floats, weights: Numbers, sums: Floats
+    products: Numbers,
+    scale: np.float32,
+    by_row: Floats,
+    by_col: Floats,
+    weights: Numbers,
+    sums: Floats,
 ) -> None:
     """Make weights of products: exponentials of scores, not divided by their sums yet."""
     rows, cols = by_row.shape[1], by_col.shape[1]
@@ -96,7 +102,7 @@ def _weigh(
             line = scores[row * cols : (row + 1) * cols]
             product, down = products[query][row * cols : (row + 1) * cols], by_row[query][row]
             for col in range(cols):
-                score = widen(product[col]) + (down + across[col])
+                score = scale * widen(product[col]) + (down + across[col])
                 line[col] = score
                 largest[col] = score if score > largest[col] else largest[col]
         top = largest.max()

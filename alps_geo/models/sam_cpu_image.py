@@ -8,6 +8,7 @@ the products that make the variance, which are symmetric, one half is enough.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ class _Variance(NamedTuple):
     tokens : ndarray of float32, shape (batch, groups, t or some more, depth)
         Filled up as in `_Asking`.
     products : ndarray of float32, shape (batch, groups * t, groups * t)
-        Only what is on the diagonal or below; this twice.
+        What is on the diagonal, and twice what is below; nothing above.
     crossed : ndarray of float32, shape (groups, depth, n)
     energy : ndarray of float32, shape (n,)
     eps : float32
@@ -89,18 +90,49 @@ class _Read(NamedTuple):
         Largest scores, and sums of weights.
     mixed : ndarray of float32, shape (batch, heads * t, rows)
         Of the shares.
-    shared : ndarray of float32, shape (batch, heads, t or some more, depth)
+    common : ndarray of float32, shape (batch, heads, t or some more, depth)
         Of what all prompts share; filled up as in `_Asking`.
     """
 
     largest: Floats
     sums: Floats
     mixed: Floats
-    shared: Floats
+    common: Floats
+
+
+class _Strip(NamedTuple):
+    """A prompt's strip of image tokens, and memory to work in.
+
+    Attributes
+    ----------
+    start : int
+        First token.
+    scale : ndarray of float32, shape (columns,)
+    shares : ndarray of float32, shape (rows, columns)
+    scores : ndarray of float32, shape (rows and some more, columns)
+    image : ndarray of float32, shape (depth, columns)
+        What a head sees.
+    factor : ndarray of float32, shape (columns,)
+    """
+
+    start: int
+    scale: Floats
+    shares: Floats
+    scores: Floats
+    image: Floats
+    factor: Floats
 
 
 class CpuImages(OwnImages):
     """Image tokens of a few prompts whose passage through a layer is compiled; see `OwnImages`."""
+
+    @staticmethod
+    def fit(layers: Sequence[ImageLayer]) -> bool:
+        """Tell whether a decoder's attention has the sizes that compiled code counts on."""
+        sides = [side for layer in layers for side in (layer.writer, layer.reader)]
+        heads, depth = sides[0].image_weight.shape[:2]
+        alike = all(side.image_weight.shape[:2] == (heads, depth) for side in sides)
+        return alike and heads % ROWS_TOGETHER == 0 and depth % ROWS_TOGETHER == 0
 
     def _pass_tokens(
         self,
@@ -138,7 +170,7 @@ class CpuImages(OwnImages):
         )
         sums = torch.from_numpy(read.sums)[..., None]
         mixed = torch.from_numpy(read.mixed) / sums
-        own = torch.from_numpy(read.shared)[:, :, :count]
+        own = torch.from_numpy(read.common)[:, :, :count]
         return self._mix(layer.reader, mixed) + own / sums.view(batch, -1, count, 1)
 
 
@@ -168,109 +200,84 @@ def _multiply(tokens: Floats, right: Floats, start: int, out: Floats, to: int) -
 
 
 @compiled
-def _score(
-    asking: _Asking,
-    prompt: int,
-    start: int,
-    scale: Floats,
-    strip: Floats,
-    image: Floats,
-    out: Floats,
-) -> None:
-    """Set out to the scores of a strip; `image` is for the strip of a head."""
+def _score(asking: _Asking, prompt: int, strip: _Strip) -> None:
+    """Set the strip's scores to those of the tokens that ask."""
+    start, scale, image = strip.start, strip.scale, strip.image
     stop = start + len(scale)
     tokens, folded = asking.tokens[prompt], asking.folded[prompt]
     for head in range(len(tokens)):
-        for channel in range(asking.shared.shape[1]):
+        for channel in range(len(image)):
             shared = asking.shared[head][channel][start:stop]
             places, made = asking.places[head][channel][start:stop], image[channel]
             for i in range(len(scale)):
                 made[i] = shared[i] * scale[i] + places[i]
         # Rows that the tokens are filled up with are overwritten by the next head.
-        _multiply(tokens[head], image, 0, out, head * asking.per_head)
+        _multiply(tokens[head], image, 0, strip.scores, head * asking.per_head)
     for row in range(0, len(folded), ROWS_TOGETHER):
-        add_product(folded, row, folded.shape[1], strip, 0, out, row)
+        add_product(folded, row, folded.shape[1], strip.shares, 0, strip.scores, row)
 
 
 @compiled
-def _share(scores: Floats, first: int, count: int, sums: Floats, out: Floats) -> None:
+def _share(scores: Floats, first: int, count: int, spare: Floats, out: Floats) -> None:
     """Set rows of out to the softmax over `count` rows of scores from the first on."""
-    largest = sums
-    copy(scores[first], largest)
+    copy(scores[first], spare)
     for row in range(first + 1, first + count):
-        keep_largest(scores[row], largest)
+        keep_largest(scores[row], spare)
     for row in range(first, first + count):
         values = scores[row]
         for i in range(len(values)):
-            values[i] = exp(values[i] - largest[i])
-    fill(_ZERO, sums)
+            values[i] = exp(values[i] - spare[i])
+    fill(_ZERO, spare)
     for row in range(first, first + count):
         values = scores[row]
         for i in range(len(values)):
-            sums[i] += values[i]
-    for i in range(len(sums)):
-        sums[i] = _ONE / sums[i]
+            spare[i] += values[i]
+    for i in range(len(spare)):
+        spare[i] = _ONE / spare[i]
     for row in range(count):
         values, made = scores[first + row], out[row]
         for i in range(len(values)):
-            made[i] = values[i] * sums[i]
+            made[i] = values[i] * spare[i]
 
 
 @compiled
-def _deviation(
-    variance: _Variance,
-    prompt: int,
-    start: int,
-    count: int,
-    scale: Floats,
-    strip: Floats,
-    work: Floats,
-    out: Floats,
-) -> None:
-    """Set out to one over the standard deviation of a strip of tokens."""
+def _deviate(variance: _Variance, prompt: int, per_head: int, strip: _Strip) -> None:
+    """Set the strip's factor to one over the standard deviation of its tokens."""
+    start, scale, shares, out = strip.start, strip.scale, strip.shares, strip.factor
     fill(_ZERO, out)
     add_multiplied(scale, variance.energy[start : start + len(scale)], out)
     tokens, products = variance.tokens[prompt], variance.products[prompt]
     for group in range(len(tokens)):
-        _multiply(tokens[group], variance.crossed[group], start, work, 0)
-        for row in range(count):
-            add_multiplied(work[row], strip[group * count + row], out)
+        _multiply(tokens[group], variance.crossed[group], start, strip.scores, 0)
+        for row in range(per_head):
+            add_multiplied(strip.scores[row], shares[group * per_head + row], out)
     multiply(scale, out)
-    for row in range(0, len(strip), ROWS_TOGETHER):
+    for row in range(0, len(shares), ROWS_TOGETHER):
         stop = row + ROWS_TOGETHER
         for place in range(row, stop):
-            fill(_ZERO, work[place])
-        add_product(products, row, stop, strip, 0, work, row)
+            fill(_ZERO, strip.scores[place])
+        add_product(products, row, stop, shares, 0, strip.scores, row)
         for place in range(row, stop):
-            add_multiplied(work[place], strip[place], out)
+            add_multiplied(strip.scores[place], shares[place], out)
     for i in range(len(out)):
-        above = out[i] if out[i] > _ZERO else _ZERO
-        out[i] = _ONE / np.sqrt(above + variance.eps)
+        squared = _ZERO if out[i] < _ZERO else out[i]
+        out[i] = _ONE / np.sqrt(squared + variance.eps)
 
 
 @compiled
-def _read_strip(
-    work: Floats,
-    scale: Floats,
-    strip: Floats,
-    values: Floats,
-    start: int,
-    prompt: int,
-    count: int,
-    read: _Read,
-) -> None:
-    """Add what tokens read of a strip, by their scores in `work`, which is changed."""
+def _read_strip(read: _Read, prompt: int, per_head: int, values: Floats, strip: _Strip) -> None:
+    """Add what tokens read of a strip by its scores, which are changed."""
     tops, sums, mixed = read.largest[prompt], read.sums[prompt], read.mixed[prompt]
-    shared = read.shared[prompt]
+    common = read.common[prompt]
     for row in range(len(tops)):
-        scores = work[row]
+        scores = strip.scores[row]
         top = largest(scores)
         if top > tops[row]:
             less = np.exp(tops[row] - top)
             tops[row] = top
             sums[row] *= less
             mixed[row] *= less
-            shared[row // count, row % count] *= less
+            common[row // per_head, row % per_head] *= less
         top, total = tops[row], _ZERO
         for i in range(len(scores)):
             weight = exp(scores[i] - top)
@@ -278,12 +285,13 @@ def _read_strip(
             total += weight
         sums[row] += total
     for row in range(0, len(tops), ROWS_TOGETHER):
-        add_dots(work, row, strip, 0, mixed, row)
+        add_dots(strip.scores, row, strip.shares, 0, mixed, row)
     for row in range(len(tops)):
-        multiply(scale, work[row])
-    for head in range(len(shared)):
-        for row in range(0, shared.shape[1], ROWS_TOGETHER):
-            add_dots(work, head * count + row, values[head], start, shared[head], row)
+        multiply(strip.scale, strip.scores[row])
+    for head in range(len(common)):
+        for row in range(0, common.shape[1], ROWS_TOGETHER):
+            first = head * per_head + row
+            add_dots(strip.scores, first, values[head], strip.start, common[head], row)
 
 
 @compiled
@@ -297,26 +305,27 @@ def _pass_layer(
     read: _Read,
 ) -> None:
     """Let image tokens read, normalise them, and read them: changes scale, shares and read."""
-    rows, new, count = variance.products.shape[1], asking.folded.shape[1], asking.per_head
+    rows, new_rows, per_head = variance.products.shape[1], asking.folded.shape[1], asking.per_head
     height = max(rows, reading.folded.shape[1]) + ROWS_TOGETHER
     for start in range(0, scale.shape[1], _STRIP):
         stop = min(start + _STRIP, scale.shape[1])
-        strip = np.empty((rows, stop - start), np.float32)
-        work = np.zeros((height, stop - start), np.float32)
+        own_shares = np.empty((rows, stop - start), np.float32)
+        scores = np.zeros((height, stop - start), np.float32)
         image = np.empty((asking.shared.shape[1], stop - start), np.float32)
         factor = np.empty(stop - start, np.float32)
         # Prompt by prompt on the same strip: what they share stays in the cache.
         for prompt in range(len(scale)):
-            own, written = scale[prompt][start:stop], shares[prompt]
-            for row in range(rows - new):
-                copy(written[row][start:stop], strip[row])
-            _score(asking, prompt, start, own, strip, image, work)
-            for first in range(0, new, count):
-                _share(work, first, count, factor, strip[rows - new + first :])
-            _deviation(variance, prompt, start, count, own, strip, work, factor)
-            multiply(factor, own)
+            own_scale, written = scale[prompt][start:stop], shares[prompt]
+            strip = _Strip(start, own_scale, own_shares, scores, image, factor)
+            for row in range(rows - new_rows):
+                copy(written[row][start:stop], own_shares[row])
+            _score(asking, prompt, strip)
+            for first in range(0, new_rows, per_head):
+                _share(scores, first, per_head, factor, own_shares[rows - new_rows + first :])
+            _deviate(variance, prompt, per_head, strip)
+            multiply(factor, own_scale)
             for row in range(rows):
-                multiply(factor, strip[row])
-                copy(strip[row], written[row][start:stop])
-            _score(reading, prompt, start, own, strip, image, work)
-            _read_strip(work, own, strip, values, start, prompt, reading.per_head, read)
+                multiply(factor, own_shares[row])
+                copy(own_shares[row], written[row][start:stop])
+            _score(reading, prompt, strip)
+            _read_strip(read, prompt, reading.per_head, values, strip)

@@ -1,6 +1,8 @@
 """Arithmetic on rows of float32 that numba compiles: many steps in one pass over a core's cache.
 
 Rows are one-dimensional and contiguous, which is what compilers turn into vector instructions.
+numba keeps compiled code until the file that a function is in changes: who changes this file must
+delete that of its callers (`__pycache__/*.nbi`).
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ _Q = (1.0, 0.2538586, 0.028430078, 0.0017636017, 5.8676872e-05)
 _P0, _P1, _P2, _P3, _P4, _P5 = (np.float32(part) for part in _P)
 _P6 = np.float32(1.1610433e-10)
 _Q0, _Q1, _Q2, _Q3, _Q4 = (np.float32(part) for part in _Q)
-_HALF = np.float32(0.5)
+_HALF, _ZERO = np.float32(0.5), np.float32(0)
 
 # 2^r for |r| <= 1/2, Taylor's series: within 2e-7 of it.
 _LOG2_E = np.float32(1.44269504)
@@ -47,7 +49,7 @@ _ROUND_DOWN, _LAST_BIT = np.int32(0x7FFF), np.int32(1)
 
 
 def compiled(function: Compiled) -> Compiled:
-    """Compile a function with numba, once per machine."""
+    """Compile a function with numba; once, until its file changes."""
     return cast(
         Compiled, njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATHS)(function)
     )
@@ -100,21 +102,21 @@ def _store_plain(value: np.float32, row: Floats, place: int) -> None:
 @inlined
 def gelu(x: np.float32) -> np.float32:
     """Return x Phi(x)."""
-    inner = x if x < _LAST else _LAST
-    inner = inner if inner > -_LAST else -_LAST
+    inner = _LAST if x > _LAST else x
+    inner = -_LAST if inner < -_LAST else inner
     u = inner * inner
     above = (((((_P6 * u + _P5) * u + _P4) * u + _P3) * u + _P2) * u + _P1) * u + _P0
     below = (((_Q4 * u + _Q3) * u + _Q2) * u + _Q1) * u + _Q0
     share = _HALF + inner * above / below
-    value: np.float32 = x * share
+    value: np.float32 = (_ZERO if x < -_LAST else x) * share
     return value
 
 
 @inlined
 def exp(x: np.float32) -> np.float32:
-    """Return e^x for x <= 0."""
+    """Return e^x for x <= 0, no less than 2^-126."""
     exponent = x * _LOG2_E
-    exponent = exponent if exponent > _LEAST_EXPONENT else _LEAST_EXPONENT
+    exponent = _LEAST_EXPONENT if exponent < _LEAST_EXPONENT else exponent
     whole = np.floor(exponent + _HALF)
     r = exponent - whole
     power = (((((_E6 * r + _E5) * r + _E4) * r + _E3) * r + _E2) * r + _E1) * r + _E0
@@ -264,7 +266,7 @@ def _add_four(
 
 @compiled
 def largest(values: Floats) -> np.float32:
-    """Return the largest number of a row."""
+    """Return the largest number of a row that has no NaN."""
     lanes = 16
     found = np.full(lanes, values[0])
     whole = len(values) - len(values) % lanes

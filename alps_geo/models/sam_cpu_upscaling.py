@@ -18,8 +18,8 @@ from .sam_image import OwnImage
 from .sam_lanes import Workspace
 from .sam_upscaling import Upscaling
 
-#: Image tokens that are upscaled at once, so that they stay in a core's cache; in bfloat16 each
-#: product costs much to begin.
+#: Image tokens that are upscaled at once: in float32 as many as stay in a core's cache; in bfloat16
+#: more, as each product costs much to begin.
 CACHED_TOKENS = {torch.float32: 512, torch.bfloat16: 4096}
 #: Channels of a pixel in Meta's models.
 _WIDTH = 32
@@ -36,7 +36,15 @@ class _Norm(NamedTuple):
 
 
 class CpuUpscaling(Upscaling):
-    """Upscaling of which two passes are compiled; see `Upscaling`."""
+    """Upscaling of which two passes are compiled, in float32 between products; see `Upscaling`."""
+
+    @staticmethod
+    def fits(layers: nn.Sequential) -> bool:
+        """Tell whether the activations are those that compiled code has."""
+        return all(
+            isinstance(layer, nn.GELU) and layer.approximate == "none"
+            for layer in (layers[2], layers[4])
+        )
 
     def __init__(self, layers: nn.Sequential, bias: Tensor, dtype: torch.dtype) -> None:
         super().__init__(layers, bias, dtype)

@@ -1,6 +1,7 @@
 """SAM's mask decoder for many point prompts on one image; the weights stay in Meta's module.
 
-Exact up to the order of float additions. Until the image first reads a prompt's tokens, every
+Exact up to the order of float additions and, on a CPU, what a fitted exponential and normal
+distribution differ by (`sam_cpu_kernels`). Until the image first reads a prompt's tokens, every
 prompt sees the same image, so that part runs for all prompts at once; after it, a few prompts at
 a time, in `sam_lanes`. `sam_image` tells how each of them gets an image of its own without a copy.
 Masks are made only where the predicted IoU asks for one.
@@ -70,9 +71,13 @@ class MaskDecoder:
     sam : segment_anything.modeling.Sam
     dtype : torch.dtype
         `float32`, or `bfloat16` for the upscaling of masks; all else is in float32.
+    compiled : bool
+        On a CPU, run what is compiled for it; else PyTorch's steps, as on other devices.
     """
 
-    def __init__(self, sam: Sam, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, sam: Sam, dtype: torch.dtype = torch.float32, *, compiled: bool = True
+    ) -> None:
         self._sam = sam
         decoder = sam.mask_decoder
         blocks = list(decoder.transformer.layers)
@@ -89,10 +94,11 @@ class MaskDecoder:
         for block, reader in zip(blocks, readers, strict=True):
             before = self._layers[-1] if self._layers else None
             self._layers.append(ImageLayer(block, positions, reader, before))
-        on_cpu = sam.device.type == "cpu"
-        self._images = CpuImages if on_cpu else OwnImages
-        upscaling = CpuUpscaling if on_cpu else Upscaling
-        self._upscaling = upscaling(decoder.output_upscaling, self._layers[-1].bias, dtype)
+        layers = decoder.output_upscaling
+        on_cpu = compiled and sam.device.type == "cpu"
+        self._images = CpuImages if on_cpu and CpuImages.fit(self._layers) else OwnImages
+        upscaling = CpuUpscaling if on_cpu and CpuUpscaling.fits(layers) else Upscaling
+        self._upscaling = upscaling(layers, self._layers[-1].bias, dtype)
         self._lanes = Lanes(sam.device)
         self._tokens_per_image = len(positions)
         self.masks_per_prompt = int(decoder.num_multimask_outputs)

@@ -4,9 +4,10 @@ Three rewrites, all exact up to the order of float additions:
 
 * Padding tokens of the windowed blocks have keys and values equal to the projection's bias, so
   they are filled in instead of projected, and dropped before the output projection.
-* Relative positions become a part of fused attention: of `sam_cpu_attention` on a CPU, elsewhere
-  2 x 64 further channels: q gets [rel_h, rel_w] and k the row and column as one-hot codes, whose
-  product is the very same sum.
+* Relative positions become a part of fused attention. In windows they are a mask. Globally they
+  are a part of `sam_cpu_attention` on a CPU; elsewhere, and for bfloat16 where a CPU has AMX, they
+  are 2 x 64 further channels: q gets [rel_h, rel_w] and k the row and column as one-hot codes,
+  whose product is the very same sum.
 * Tables of relative positions are laid out once, not for every image.
 """
 
@@ -155,7 +156,8 @@ class ImageEncoder:
     sam : segment_anything.modeling.Sam
         An encoder that is not Meta's vision transformer runs as it is.
     dtype : torch.dtype
-        `float32`, or `bfloat16` for the matrix products; sums and norms stay in float32.
+        `float32`, or `bfloat16` for the matrix products and their results; sums of these and
+        norms stay in float32.
     """
 
     def __init__(self, sam: Sam, dtype: torch.dtype = torch.float32) -> None:

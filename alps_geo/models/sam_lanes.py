@@ -1,8 +1,8 @@
 """Lanes: threads side by side, each with memory of its own that it uses again and again.
 
-On a CPU what a prompt keeps of the image fills the cache, and its arithmetic is a long row of short
-steps. Two cores that share every step wait for each other; with a lane per core, and a prompt in
-each, they do not. A GPU has one lane.
+What SAM does for a few prompts, or in a head of its encoder, is a long row of short steps in a
+core's cache. Two cores that share every step wait for each other; with a lane per core, and prompts
+or a head in each, they do not. A GPU has one lane.
 """
 
 from __future__ import annotations

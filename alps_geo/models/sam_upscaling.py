@@ -30,7 +30,7 @@ class Upscaling:
     bias : Tensor, shape (channels,)
         Part of all image tokens, which those that are given here do not have.
     dtype : torch.dtype
-        Number type of everything that is upscaled.
+        Number type of what is upscaled.
     """
 
     def __init__(self, layers: nn.Sequential, bias: Tensor, dtype: torch.dtype) -> None:
@@ -64,6 +64,7 @@ class Upscaling:
         weights : Tensor of float32, shape (n_masks, channels // 8)
         out : Tensor of float32, shape (n_masks, 4 rows, 4 cols)
         space : Workspace
+            Not used here.
         """
         dtype, norm = self._dtype, self._norm
         first = torch.addcmul(self._bias, shared, own.scale[:, None]).to(dtype)

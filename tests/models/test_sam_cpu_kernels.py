@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from alps_geo.models.sam_cpu_attention import HeadAttention
 from alps_geo.models.sam_cpu_image import CpuImages
 from alps_geo.models.sam_cpu_kernels import (
     add_dots,
@@ -21,8 +22,8 @@ from alps_geo.models.sam_cpu_kernels import (
 )
 from alps_geo.models.sam_cpu_upscaling import CACHED_TOKENS, CpuUpscaling
 from alps_geo.models.sam_decoder import MaskDecoder
-from alps_geo.models.sam_image import OwnImage, OwnImages
-from alps_geo.models.sam_lanes import Workspace
+from alps_geo.models.sam_image import OwnImage
+from alps_geo.models.sam_lanes import Lanes, Workspace
 from alps_geo.models.sam_upscaling import Upscaling
 
 from .sam_models import make_sam
@@ -120,19 +121,52 @@ def seeded():
     return torch.Generator().manual_seed(0)
 
 
-def test_a_device_without_compiled_code_decodes_the_same_masks():
-    sam = make_sam()
+@pytest.mark.parametrize("channels", [32, 48, 64, 96], ids=lambda count: f"{count} channels")
+def test_compiled_code_decodes_what_torch_does_in_models_of_any_size(channels):
+    sam = make_sam(channels=channels)
     points = torch.rand(5, 2, dtype=torch.float64) * 256
-    embedding = torch.randn(64, 16, 16)
+    embedding = torch.randn(channels, 16, 16)
     with torch.inference_mode():
-        decoder = MaskDecoder(sam)
-        ours = list(decoder.decode(embedding, points, 0.0, 3))
-        assert decoder._images is CpuImages
-        decoder._images = OwnImages
-        layers, bias = sam.mask_decoder.output_upscaling, decoder._layers[-1].bias
-        decoder._upscaling = Upscaling(layers, bias, torch.float32)
-        theirs = list(decoder.decode(embedding, points, 0.0, 3))
+        ours, theirs = (
+            list(MaskDecoder(sam, compiled=compiled).decode(embedding, points, 0.0, 3))
+            for compiled in (True, False)
+        )
     for a, b in zip(ours, theirs, strict=True):
         scale = float(b.logits.abs().mean())
         torch.testing.assert_close(a.logits / scale, b.logits / scale, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(a.predicted_iou, b.predicted_iou)
+
+
+def test_compiled_code_is_left_to_the_sizes_and_activations_that_it_has():
+    layers = [MaskDecoder(make_sam(channels=channels))._layers for channels in (64, 48)]
+    assert [CpuImages.fit(of) for of in layers] == [True, False]
+    upscaling = make_sam().mask_decoder.output_upscaling
+    assert CpuUpscaling.fits(upscaling)
+    upscaling[4] = torch.nn.GELU("tanh")
+    assert not CpuUpscaling.fits(upscaling)
+
+
+def test_what_is_no_number_stays_none():
+    values = np.array([np.nan, -3], np.float32)
+    for function in (_activate, _raise):
+        out = np.zeros_like(values)
+        function(values, out)
+        assert np.isnan(out).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("size", [(10, 20), (7, 3), (1, 1)], ids=lambda size: f"{size} tokens")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_attention_of_a_head_per_core_is_torchs(size, dtype):
+    rows, cols = size
+    qkv = torch.randn(3, 2, 3, rows * cols, 16).bfloat16().float()
+    by_row, by_col = torch.randn(2, 3, rows, cols, rows), torch.randn(2, 3, rows, cols, cols)
+    mask = (by_row[..., :, None] + by_col[..., None, :]).flatten(2, 3).flatten(3)
+    expected = functional.scaled_dot_product_attention(*qkv, attn_mask=mask, scale=0.3)
+    with torch.inference_mode():
+        attention = HeadAttention(Lanes(torch.device("cpu")), dtype)
+        ours = attention(qkv, 0.3, by_row, by_col).float()
+    coarse = functional.scaled_dot_product_attention(
+        *qkv.to(dtype), attn_mask=mask.to(dtype), scale=0.3
+    )
+    allowed = 2e-5 if dtype == torch.float32 else 2 * float((coarse - expected).abs().max()) + 0.02
+    assert (ours - expected).abs().max() <= allowed
