@@ -37,6 +37,12 @@ _P6 = np.float32(1.1610433e-10)
 _Q0, _Q1, _Q2, _Q3, _Q4 = (np.float32(part) for part in _Q)
 _HALF, _ZERO = np.float32(0.5), np.float32(0)
 
+# The same without a division, for |x| <= 4.2: within 8e-6, much finer than bfloat16.
+_COARSE_LAST = np.float32(4.2)
+_C = (0.39890744, -0.066360372, 0.0098301305, -0.001114148, 9.4574403e-05, -5.7607698e-06)
+_C0, _C1, _C2, _C3, _C4, _C5 = (np.float32(part) for part in _C)
+_C6, _C7, _C8 = np.float32(2.3436744e-07), np.float32(-5.6333182e-09), np.float32(5.9980687e-11)
+
 # 2^r for |r| <= 1/2, Taylor's series: within 2e-7 of it.
 _LOG2_E = np.float32(1.44269504)
 _E = (1.0, 0.69314718, 0.24022651, 0.055504109, 0.0096181291, 0.0013333558, 0.00015403530)
@@ -110,6 +116,31 @@ def gelu(x: np.float32) -> np.float32:
     share = _HALF + inner * above / below
     value: np.float32 = (_ZERO if x < -_LAST else x) * share
     return value
+
+
+@inlined
+def gelu_coarse(x: np.float32) -> np.float32:
+    """Return x Phi(x), within 1e-4."""
+    inner = _COARSE_LAST if x > _COARSE_LAST else x
+    inner = -_COARSE_LAST if inner < -_COARSE_LAST else inner
+    u = inner * inner
+    share = (((_C8 * u + _C7) * u + _C6) * u + _C5) * u + _C4
+    share = _HALF + inner * ((((share * u + _C3) * u + _C2) * u + _C1) * u + _C0)
+    value: np.float32 = (_ZERO if x < -_COARSE_LAST else x) * share
+    return value
+
+
+def activate(x: np.float32, row: Numbers) -> np.float32:
+    """Return x Phi(x) as finely as a row holds numbers; in compiled code only."""
+    raise NotImplementedError
+
+
+@overload(activate, strict=False, inline="always")
+def _activate(x: types.Type, row: types.Array) -> Function:
+    del x
+    if isinstance(row.dtype, types.Integer):
+        return lambda x, row: gelu_coarse(x)
+    return lambda x, row: gelu(x)
 
 
 @inlined

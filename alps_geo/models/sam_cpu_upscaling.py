@@ -13,7 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .sam_cpu_kernels import Floats, Numbers, as_numbers, compiled, gelu, inlined, store, widen
+from .sam_cpu_kernels import (
+    Floats,
+    Numbers,
+    activate,
+    as_numbers,
+    compiled,
+    inlined,
+    store,
+    widen,
+)
 from .sam_image import OwnImage
 from .sam_lanes import Workspace
 from .sam_upscaling import Upscaling
@@ -90,23 +99,38 @@ def _normalise(
 ) -> None:
     """Put upscaled tokens together, (n, 4 * c), normalise each quarter, and take its GELU."""
     width = len(norm.weight)
-    values = np.empty(width, np.float32)
-    weight, offset = norm.weight, norm.bias
+    values, made = np.empty(4 * width, np.float32), np.empty(4 * width, np.float32)
     for token in range(len(written)):
-        for start in range(0, written.shape[1], width):
-            new, old = written[token][start : start + width], shared[token][start : start + width]
-            fixed, made = bias[start : start + width], out[token][start : start + width]
-            factor, total = scale[token], np.float32(0)
+        new, old, factor = written[token], shared[token], scale[token]
+        for i in range(4 * width):
+            values[i] = widen(new[i]) + factor * old[i] + bias[i]
+        # Four sums side by side: one would wait for its own additions.
+        a = b = c = d = np.float32(0)
+        for i in range(width):
+            a += values[i]
+            b += values[width + i]
+            c += values[2 * width + i]
+            d += values[3 * width + i]
+        size = np.float32(width)
+        means = (a / size, b / size, c / size, d / size)
+        a = b = c = d = np.float32(0)
+        for i in range(width):
+            p, q = values[i] - means[0], values[width + i] - means[1]
+            r, s = values[2 * width + i] - means[2], values[3 * width + i] - means[3]
+            a += p * p
+            b += q * q
+            c += r * r
+            d += s * s
+        for quarter, energy in enumerate((a, b, c, d)):
+            mean, start = means[quarter], quarter * width
+            deviation = np.float32(1) / np.sqrt(energy / size + norm.eps)
             for i in range(width):
-                values[i] = widen(new[i]) + factor * old[i] + fixed[i]
-                total += values[i]
-            mean, energy = total / np.float32(width), np.float32(0)
-            for i in range(width):
-                values[i] -= mean
-                energy += values[i] * values[i]
-            deviation = np.float32(1) / np.sqrt(energy / np.float32(width) + norm.eps)
-            for i in range(width):
-                store(gelu(values[i] * deviation * weight[i] + offset[i]), made, i)
+                made[start + i] = (values[start + i] - mean) * deviation * norm.weight[
+                    i
+                ] + norm.bias[i]
+        row = out[token]
+        for i in range(4 * width):
+            store(activate(made[i], row), row, i)
 
 
 @compiled
@@ -123,7 +147,7 @@ def _draw(large: Numbers, bias: Floats, weights: Floats, first: int, out: Floats
         for row in range(count):
             values, made = large[start + row], active[row]
             for i in range(len(made)):
-                made[i] = gelu(widen(values[i]) + bias[i])
+                made[i] = activate(widen(values[i]) + bias[i], values)
         for row in range(count):
             token, quarter = divmod(4 * first + start + row, 4)
             top, left = 4 * (token // side) + 2 * (quarter // 2), 4 * (token % side)

@@ -77,13 +77,15 @@ class _BlockRunner:
         self._rel_cols = get_rel_pos(size, size, block.attn.rel_pos_w).to(fused).transpose(1, 2)
 
     def __call__(self, tokens: Tensor) -> Tensor:
+        """Run the block on tokens (n, rows, cols, channels), which are changed."""
         block = self._block
         values = block.norm1(tokens).to(self._dtype)
         windowed = block.window_size > 0
         mixed = self._attend_in_windows(values) if windowed else self._attend_globally(values)
-        tokens = tokens + self._proj(mixed)
+        tokens += self._proj(mixed)
         values = block.norm2(tokens).to(self._dtype)
-        return tokens + self._narrow(block.mlp.act(self._widen(values)))
+        tokens += self._narrow(block.mlp.act(self._widen(values)))
+        return tokens
 
     def _attend_in_windows(self, values: Tensor) -> Tensor:
         batch, height, width, channels = values.shape

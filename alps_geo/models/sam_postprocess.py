@@ -222,38 +222,54 @@ def _grow(box: Ints, row_start: int, row_stop: int, start: int, stop: int) -> No
 
 
 @_compiled
+def _measure_uniform(
+    line: NDArray[np.uint8],
+    widths: Ints,
+    starts: Ints,
+    top: int,
+    stop: int,
+    counts: Ints,
+    box: Ints,
+) -> None:
+    """Count the pixels of a row of cells that are not mixed, and grow the box by the mask's."""
+    low = middle = high = 0
+    for j in range(len(widths)):
+        code, width = line[j], widths[j]
+        known = code != _MIXED
+        low += width * (known & (code > 0))
+        middle += width * (known & (code >= _INSIDE))
+        high += width * (known & (code > _INSIDE))
+    counts[0] += low * (stop - top)
+    counts[1] += middle * (stop - top)
+    counts[2] += high * (stop - top)
+    if middle:
+        first, last = 0, len(widths) - 1
+        while line[first] < _INSIDE or line[first] == _MIXED:
+            first += 1
+        while line[last] < _INSIDE or line[last] == _MIXED:
+            last -= 1
+        _grow(box, top, stop, starts[first], starts[last + 1])
+
+
+@_compiled
 def _measure_one(
     logits: Floats, limits: Floats, rows: Plan, cols: Plan, counts: Ints, box: Ints
 ) -> None:
     codes = _classify(logits, limits)
-    weights = (rows[1], cols[1])
+    weights, starts = (rows[1], cols[1]), cols[2]
+    widths, lefts = starts[1:] - starts[:-1], cols[0][starts[:-1]]
+    line = np.empty(len(lefts), np.uint8)
     for i in range(len(rows[2]) - 1):
         row_start, row_stop = rows[2][i], rows[2][i + 1]
         top = rows[0][row_start]
-        line = codes[top]
-        # Pixels of this row of cells above each limit; first and past the last of the mask's.
-        low = middle = high = 0
-        first, last = box[0], 0
-        for j in range(len(cols[2]) - 1):
-            start, stop = cols[2][j], cols[2][j + 1]
-            left = cols[0][start]
-            code = line[left]
-            if code == _MIXED:
-                cell = (row_start, row_stop, start, stop, top, left)
+        across = codes[top]
+        for j in range(len(lefts)):
+            line[j] = across[lefts[j]]
+        _measure_uniform(line, widths, starts, row_start, row_stop, counts, box)
+        for j in range(len(lefts)):
+            if line[j] == _MIXED:
+                cell = (row_start, row_stop, starts[j], starts[j + 1], top, lefts[j])
                 _measure_cell(logits, limits, cell, weights, counts, box)
-                continue
-            width = stop - start
-            low += width * (code > 0)
-            middle += width * (code >= _INSIDE)
-            high += width * (code > _INSIDE)
-            if code >= _INSIDE:
-                first, last = min(first, start), stop
-        height = row_stop - row_start
-        counts[0] += low * height
-        counts[1] += middle * height
-        counts[2] += high * height
-        if last:
-            _grow(box, row_start, row_stop, first, last)
 
 
 @_compiled

@@ -10,12 +10,12 @@ from torch.nn import functional
 from alps_geo.models.sam_cpu_attention import HeadAttention
 from alps_geo.models.sam_cpu_image import CpuImages
 from alps_geo.models.sam_cpu_kernels import (
+    activate,
     add_dots,
     add_product,
     as_numbers,
     compiled,
     exp,
-    gelu,
     largest,
     store,
     widen,
@@ -30,9 +30,9 @@ from .sam_models import make_sam
 
 
 @compiled
-def _activate(values, out):
+def _activate(values, like, out):
     for i in range(len(values)):
-        out[i] = gelu(values[i])
+        out[i] = activate(values[i], like)
 
 
 @compiled
@@ -47,11 +47,14 @@ def _convert(values, out):
         store(widen(values[i]), out, i)
 
 
-def test_gelu_is_torchs():
-    values = torch.linspace(-30, 30, 60_001)
+@pytest.mark.parametrize(
+    ("dtype", "error"), [(torch.float32, 1.2e-6), (torch.bfloat16, 1.2e-4)], ids=["fp32", "bf16"]
+)
+def test_gelu_is_torchs_as_finely_as_numbers_are(dtype, error):
+    values = torch.cat([torch.linspace(-30, 30, 60_001), torch.tensor([-1e6])])
     ours = torch.empty_like(values)
-    _activate(values.numpy(), ours.numpy())
-    torch.testing.assert_close(ours, functional.gelu(values), rtol=1e-6, atol=2e-6)
+    _activate(values.numpy(), as_numbers(torch.zeros(0, dtype=dtype)), ours.numpy())
+    torch.testing.assert_close(ours, functional.gelu(values), rtol=2e-5, atol=error)
 
 
 def test_exponentials_are_numpys():
@@ -148,9 +151,11 @@ def test_compiled_code_is_left_to_the_sizes_and_activations_that_it_has():
 
 def test_what_is_no_number_stays_none():
     values = np.array([np.nan, -3], np.float32)
-    for function in (_activate, _raise):
-        out = np.zeros_like(values)
-        function(values, out)
+    raised, fine, coarse = np.zeros((3, 2), np.float32)
+    _raise(values, raised)
+    _activate(values, values, fine)
+    _activate(values, np.zeros(0, np.int16), coarse)
+    for out in (raised, fine, coarse):
         assert np.isnan(out).tolist() == [True, False]
 
 
