@@ -99,6 +99,7 @@ class MaskDecoder:
         self._images = CpuImages if on_cpu and CpuImages.fit(self._layers) else OwnImages
         upscaling = CpuUpscaling if on_cpu and CpuUpscaling.fits(layers) else Upscaling
         self._upscaling = upscaling(layers, self._layers[-1].bias, dtype)
+        self._folded = self._upscaling.fold(self._layers[-1].value_weight)
         self._lanes = Lanes(sam.device)
         self._tokens_per_image = len(positions)
         self.masks_per_prompt = int(decoder.num_multimask_outputs)
@@ -225,7 +226,7 @@ class MaskDecoder:
         logits = iou.new_empty(int(chosen.sum()), side, side)
         makers = decoder.output_hypernetworks_mlps[1:]
         weights = torch.stack([make(tokens[:, 1 + mask]) for mask, make in enumerate(makers)], 1)
-        values = self._upscaling.fold(images.values)
+        values = images.fold(self._folded)
         done = 0
         # Prompt by prompt: what is upscaled is 8 times as large as the image tokens.
         for prompt in chosen.any(1).nonzero()[:, 0].tolist():

@@ -82,6 +82,8 @@ class ImageLayer:
         Of the image that reads prompts' tokens, and of tokens that read the image afterwards.
     bias : Tensor, shape (channels,)
         What the norm adds to all tokens.
+    value_weight : Tensor, shape (layers so far * heads, depth + 1, channels)
+        Turns what prompts have written into values after this layer.
     """
 
     def __init__(
@@ -99,8 +101,9 @@ class ImageLayer:
             block.cross_attn_image_to_token, positions, earlier, image_reads=True
         )
         self.reader = CrossAttention(reader, positions, self.bias, image_reads=False)
-        carried = [] if before is None else [before.carry(center(before._weights))]
+        carried = [] if before is None else [before.value_weight]
         self._weights: Tensor = torch.cat([*carried, self.writer.write_weight])
+        self.value_weight: Tensor = self.carry(center(self._weights))
 
     @property
     def eps(self) -> float:
@@ -230,6 +233,20 @@ class OwnImages:
         values = self._add_values(layer, told)
         reads = self._ask(layer.reader, reading)
         return layer.reader.answer(self._pass_tokens(layer, shared, asks, values, reads))
+
+    def fold(self, weight: Tensor) -> Tensor:
+        """Return the values times a matrix.
+
+        Parameters
+        ----------
+        weight : Tensor, shape (groups, depth + 1, c)
+            The last layer's `value_weight` times the matrix: far fewer rows than the values'.
+
+        Returns
+        -------
+        Tensor, shape (batch, rows, c)
+        """
+        return (torch.cat(self._written, dim=1) @ weight).flatten(1, 2)
 
     def take(self, prompt: int, folded: Tensor) -> OwnImage:
         """Return the image of one prompt, with values that were folded for what comes next."""
