@@ -37,8 +37,8 @@ from .sam_search import CropSearch, FoundMasks, Thresholds
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
 #: Images that a GPU encodes at once, to begin with.
 IMAGES_AT_ONCE = 4
-#: Prompts that a CPU's core runs at once: their tokens share weights.
-_CPU_PROMPTS = 8
+#: Prompts that a core of a CPU runs at once: their tokens share weights, and strips of the image.
+_CPU_PROMPTS = 32
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Pixels = NDArray[np.uint8]
 
