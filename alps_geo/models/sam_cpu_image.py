@@ -30,6 +30,7 @@ from .sam_cpu_kernels import (
     keep_largest,
     largest,
     multiply,
+    set_product,
 )
 from .sam_image import Factors, ImageLayer, OwnImages, SharedLayer
 
@@ -194,9 +195,7 @@ def _asking(factors: Factors, shared: Tensor, attention: CrossAttention) -> _Ask
 def _multiply(tokens: Floats, right: Floats, start: int, out: Floats, to: int) -> None:
     """Set out[to:] to the product of tokens with a matrix from a column on."""
     for row in range(0, len(tokens), ROWS_TOGETHER):
-        for place in range(to + row, to + row + ROWS_TOGETHER):
-            fill(_ZERO, out[place])
-        add_product(tokens, row, tokens.shape[1], right, start, out, to + row)
+        set_product(tokens, row, tokens.shape[1], right, start, out, to + row)
 
 
 @compiled
@@ -254,9 +253,7 @@ def _deviate(variance: _Variance, prompt: int, per_head: int, strip: _Strip) -> 
     multiply(scale, out)
     for row in range(0, len(shares), ROWS_TOGETHER):
         stop = row + ROWS_TOGETHER
-        for place in range(row, stop):
-            fill(_ZERO, strip.scores[place])
-        add_product(products, row, stop, shares, 0, strip.scores, row)
+        set_product(products, row, stop, shares, 0, strip.scores, row)
         for place in range(row, stop):
             add_multiplied(strip.scores[place], shares[place], out)
     for i in range(len(out)):
