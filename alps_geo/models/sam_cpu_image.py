@@ -18,11 +18,8 @@ from torch.nn import functional
 
 from .sam_attention import CrossAttention
 from .sam_cpu_kernels import (
-    ROWS_TOGETHER,
     Floats,
-    add_dots,
     add_multiplied,
-    add_product,
     compiled,
     copy,
     exp,
@@ -30,8 +27,8 @@ from .sam_cpu_kernels import (
     keep_largest,
     largest,
     multiply,
-    set_product,
 )
+from .sam_cpu_products import ROWS_TOGETHER, add_dots, add_product, set_product
 from .sam_image import Factors, ImageLayer, OwnImages, SharedLayer
 
 #: Image tokens in a strip.
@@ -192,13 +189,6 @@ def _asking(factors: Factors, shared: Tensor, attention: CrossAttention) -> _Ask
 
 
 @compiled
-def _multiply(tokens: Floats, right: Floats, start: int, out: Floats, to: int) -> None:
-    """Set out[to:] to the product of tokens with a matrix from a column on."""
-    for row in range(0, len(tokens), ROWS_TOGETHER):
-        set_product(tokens, row, tokens.shape[1], right, start, out, to + row)
-
-
-@compiled
 def _score(asking: _Asking, prompt: int, strip: _Strip) -> None:
     """Set the strip's scores to those of the tokens that ask."""
     start, scale, image = strip.start, strip.scale, strip.image
@@ -211,9 +201,10 @@ def _score(asking: _Asking, prompt: int, strip: _Strip) -> None:
             for i in range(len(scale)):
                 made[i] = shared[i] * scale[i] + places[i]
         # Rows that the tokens are filled up with are overwritten by the next head.
-        _multiply(tokens[head], image, 0, strip.scores, head * asking.per_head)
-    for row in range(0, len(folded), ROWS_TOGETHER):
-        add_product(folded, row, folded.shape[1], strip.shares, 0, strip.scores, row)
+        first = head * asking.per_head
+        set_product(tokens[head], image, strip.scores[first : first + tokens.shape[1]])
+    if folded.shape[1]:  # else it is the first layer
+        add_product(folded, strip.shares[: folded.shape[1]], strip.scores[: len(folded)])
 
 
 @compiled
@@ -247,13 +238,14 @@ def _deviate(variance: _Variance, prompt: int, per_head: int, strip: _Strip) -> 
     add_multiplied(scale, variance.energy[start : start + len(scale)], out)
     tokens, products = variance.tokens[prompt], variance.products[prompt]
     for group in range(len(tokens)):
-        _multiply(tokens[group], variance.crossed[group], start, strip.scores, 0)
+        crossed = variance.crossed[group, :, start : start + len(scale)]
+        set_product(tokens[group], crossed, strip.scores[: tokens.shape[1]])
         for row in range(per_head):
             add_multiplied(strip.scores[row], shares[group * per_head + row], out)
     multiply(scale, out)
     for row in range(0, len(shares), ROWS_TOGETHER):
         stop = row + ROWS_TOGETHER
-        set_product(products, row, stop, shares, 0, strip.scores, row)
+        set_product(products[row:stop, :stop], shares[:stop], strip.scores[row:stop])
         for place in range(row, stop):
             add_multiplied(strip.scores[place], shares[place], out)
     for i in range(len(out)):
@@ -281,14 +273,13 @@ def _read_strip(read: _Read, prompt: int, per_head: int, values: Floats, strip: 
             scores[i] = weight
             total += weight
         sums[row] += total
-    for row in range(0, len(tops), ROWS_TOGETHER):
-        add_dots(strip.scores, row, strip.shares, 0, mixed, row)
+    add_dots(strip.scores[: len(tops)], strip.shares, 0, mixed)
     for row in range(len(tops)):
         multiply(strip.scale, strip.scores[row])
     for head in range(len(common)):
-        for row in range(0, common.shape[1], ROWS_TOGETHER):
-            first = head * per_head + row
-            add_dots(strip.scores, first, values[head], strip.start, common[head], row)
+        first = head * per_head
+        weights = strip.scores[first : first + common.shape[1]]
+        add_dots(weights, values[head], strip.start, common[head])
 
 
 @compiled

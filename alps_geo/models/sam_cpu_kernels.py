@@ -25,8 +25,6 @@ Compiled = TypeVar("Compiled", bound=Callable[..., object])
 
 #: Additions may change their order, as they do in matrix products; all else is as written.
 _MATHS = {"contract", "reassoc", "nsz"}
-#: Rows of a matrix that `add_product` works on at once.
-ROWS_TOGETHER = 4
 
 # Phi(x) = 1/2 + x P(x^2) / Q(x^2), the normal distribution, for |x| <= 5.4: within 2e-8 (fitted).
 _LAST = np.float32(5.4)
@@ -189,120 +187,6 @@ def keep_largest(values: Floats, out: Floats) -> None:
     """Set a row to the larger of it and another."""
     for i in range(len(out)):
         out[i] = out[i] if out[i] > values[i] else values[i]
-
-
-@compiled
-def add_product(
-    left: Floats, row: int, terms: int, right: Floats, start: int, out: Floats, to: int
-) -> None:
-    """Add four rows of a matrix product: out[to:][:4] += left[row:][:4, :terms] @ right[:terms].
-
-    Parameters
-    ----------
-    left : ndarray of float32, shape (rows, terms or more)
-    row, terms : int
-        First of the four rows, and how many of the right matrix's are summed.
-    right : ndarray of float32, shape (terms or more, start + columns or more)
-    start : int
-        First column of the right matrix.
-    out : ndarray of float32, shape (rows, columns)
-    to : int
-        First of the four rows in `out`.
-    """
-    out0, out1, out2, out3 = out[to], out[to + 1], out[to + 2], out[to + 3]
-    a, b, c, d = left[row], left[row + 1], left[row + 2], left[row + 3]
-    stop = start + len(out0)
-    paired = terms - terms % 4
-    for k in range(0, paired, 4):
-        a0, a1, a2, a3 = a[k], a[k + 1], a[k + 2], a[k + 3]
-        b0, b1, b2, b3 = b[k], b[k + 1], b[k + 2], b[k + 3]
-        c0, c1, c2, c3 = c[k], c[k + 1], c[k + 2], c[k + 3]
-        d0, d1, d2, d3 = d[k], d[k + 1], d[k + 2], d[k + 3]
-        w, x = right[k][start:stop], right[k + 1][start:stop]
-        y, z = right[k + 2][start:stop], right[k + 3][start:stop]
-        for i in range(len(out0)):
-            w_i, x_i, y_i, z_i = w[i], x[i], y[i], z[i]
-            out0[i] += a0 * w_i + a1 * x_i + a2 * y_i + a3 * z_i
-            out1[i] += b0 * w_i + b1 * x_i + b2 * y_i + b3 * z_i
-            out2[i] += c0 * w_i + c1 * x_i + c2 * y_i + c3 * z_i
-            out3[i] += d0 * w_i + d1 * x_i + d2 * y_i + d3 * z_i
-    for k in range(paired, terms):
-        a0, b0, c0, d0 = a[k], b[k], c[k], d[k]
-        w = right[k][start:stop]
-        for i in range(len(out0)):
-            out0[i] += a0 * w[i]
-            out1[i] += b0 * w[i]
-            out2[i] += c0 * w[i]
-            out3[i] += d0 * w[i]
-
-
-@compiled
-def set_product(
-    left: Floats, row: int, terms: int, right: Floats, start: int, out: Floats, to: int
-) -> None:
-    """Make four rows of a matrix product; as `add_product`, whatever `out` held."""
-    for place in range(to, to + ROWS_TOGETHER):
-        fill(_ZERO, out[place])
-    add_product(left, row, terms, right, start, out, to)
-
-
-@compiled
-def add_dots(left: Floats, row: int, right: Floats, start: int, out: Floats, to: int) -> None:
-    """Add rows of a product with a transposed matrix: out[to:][:4] += left[row:][:4] @ right.T.
-
-    Parameters
-    ----------
-    left : ndarray of float32, shape (rows, columns)
-    row : int
-        First of the four rows.
-    right : ndarray of float32, shape (terms, start + columns or more)
-        Terms are a multiple of 4.
-    start : int
-        First column of the right matrix.
-    out : ndarray of float32, shape (rows, terms)
-    to : int
-        First of the four rows in `out`.
-    """
-    a, b, c, d = left[row], left[row + 1], left[row + 2], left[row + 3]
-    stop = start + len(a)
-    for k in range(0, len(right), 4):
-        w, x = right[k][start:stop], right[k + 1][start:stop]
-        y, z = right[k + 2][start:stop], right[k + 3][start:stop]
-        aw = ax = ay = az = bw = bx = by = bz = np.float32(0)
-        cw = cx = cy = cz = dw = dx = dy = dz = np.float32(0)
-        for i in range(len(a)):
-            a_i, b_i, c_i, d_i = a[i], b[i], c[i], d[i]
-            w_i, x_i, y_i, z_i = w[i], x[i], y[i], z[i]
-            aw += a_i * w_i
-            ax += a_i * x_i
-            ay += a_i * y_i
-            az += a_i * z_i
-            bw += b_i * w_i
-            bx += b_i * x_i
-            by += b_i * y_i
-            bz += b_i * z_i
-            cw += c_i * w_i
-            cx += c_i * x_i
-            cy += c_i * y_i
-            cz += c_i * z_i
-            dw += d_i * w_i
-            dx += d_i * x_i
-            dy += d_i * y_i
-            dz += d_i * z_i
-        _add_four(out[to], k, aw, ax, ay, az)
-        _add_four(out[to + 1], k, bw, bx, by, bz)
-        _add_four(out[to + 2], k, cw, cx, cy, cz)
-        _add_four(out[to + 3], k, dw, dx, dy, dz)
-
-
-@compiled
-def _add_four(
-    row: Floats, start: int, w: np.float32, x: np.float32, y: np.float32, z: np.float32
-) -> None:
-    row[start] += w
-    row[start + 1] += x
-    row[start + 2] += y
-    row[start + 3] += z
 
 
 @compiled

@@ -4,10 +4,10 @@ Three rewrites, all exact up to the order of float additions:
 
 * Padding tokens of the windowed blocks have keys and values equal to the projection's bias, so
   they are filled in instead of projected, and dropped before the output projection.
-* Relative positions become a part of fused attention. In windows they are a mask. Globally they
-  are a part of `sam_cpu_attention` on a CPU; elsewhere, and for bfloat16 where a CPU has AMX, they
-  are 2 x 64 further channels: q gets [rel_h, rel_w] and k the row and column as one-hot codes,
-  whose product is the very same sum.
+* Relative positions become a part of fused attention. On a CPU, `sam_cpu_attention` adds them.
+  Elsewhere, and for bfloat16 where a CPU has AMX, they are a mask in windows, and globally 2 x 64
+  further channels: q gets [rel_h, rel_w] and k the row and column as one-hot codes, whose product
+  is the very same sum.
 * Tables of relative positions are laid out once, not for every image.
 """
 
@@ -21,7 +21,7 @@ from segment_anything.modeling.image_encoder import Block, get_rel_pos
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .sam_cpu_attention import HeadAttention
+from .sam_cpu_attention import HeadAttention, WindowAttention
 from .sam_lanes import Lanes
 
 
@@ -42,30 +42,24 @@ class _Linear:
         return functional.linear(values, self.weight, self.bias)
 
 
-def _own_attention(device: torch.device, dtype: torch.dtype) -> HeadAttention | None:
-    """Return the attention for CPUs; None where PyTorch's is faster.
+def _own_lanes(device: torch.device, dtype: torch.dtype) -> Lanes | None:
+    """Return lanes for the attention of CPUs; None where PyTorch's attention is faster.
 
     That is on GPUs, and for bfloat16 on CPUs with AMX.
     """
     if device.type != "cpu" or (dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()):
         return None
-    return HeadAttention(Lanes(device), dtype)
+    return Lanes(device)
 
 
 class _BlockRunner:
     """One transformer block of the encoder."""
 
-    def __init__(
-        self, block: Block, side: int, dtype: torch.dtype, own: HeadAttention | None
-    ) -> None:
+    def __init__(self, block: Block, side: int, dtype: torch.dtype, lanes: Lanes | None) -> None:
         self._block = block
         self._window = block.window_size or side
         self._heads = block.attn.num_heads
         self._dtype = dtype
-        self._own = own
-        # A CPU without AMX is slow in PyTorch's attention in bfloat16.
-        fused = dtype if own is None else torch.float32
-        self._attention_dtype = fused
         self._qkv = _Linear.of(block.attn.qkv, dtype)
         self._proj = _Linear.of(block.attn.proj, dtype)
         self._widen = _Linear.of(block.mlp.lin1, dtype)
@@ -73,8 +67,15 @@ class _BlockRunner:
         size = self._window
         self._scale = float(block.attn.scale)
         # Transposed: a row of q times this gives its bias for every row (column) of keys.
-        self._rel_rows = get_rel_pos(size, size, block.attn.rel_pos_h).to(fused).transpose(1, 2)
-        self._rel_cols = get_rel_pos(size, size, block.attn.rel_pos_w).to(fused).transpose(1, 2)
+        number = dtype if lanes is None else torch.float32
+        by_row = get_rel_pos(size, size, block.attn.rel_pos_h).to(number)
+        by_col = get_rel_pos(size, size, block.attn.rel_pos_w).to(number)
+        self._rel_rows, self._rel_cols = by_row.transpose(1, 2), by_col.transpose(1, 2)
+        self._global = self._windows = None
+        if lanes is not None and block.window_size:
+            self._windows = WindowAttention(lanes, self._heads, by_row, by_col)
+        elif lanes is not None:
+            self._global = HeadAttention(lanes, dtype)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Run the block on tokens (n, rows, cols, channels), which are changed."""
@@ -89,16 +90,19 @@ class _BlockRunner:
 
     def _attend_in_windows(self, values: Tensor) -> Tensor:
         batch, height, width, channels = values.shape
+        qkv, bias = self._qkv(values), self._qkv.bias
+        if bias is None:
+            bias = qkv.new_zeros(3 * channels)
+        if self._windows is not None:
+            return self._windows(qkv, bias, self._scale)
         size = self._window
         rows, cols = -(-height // size), -(-width // size)
         padded = values.new_empty(batch, rows * size, cols * size, 3 * channels)
-        padded[:, :height, :width] = self._qkv(values)
-        bias = 0 if self._qkv.bias is None else self._qkv.bias
+        padded[:, :height, :width] = qkv
         padded[:, height:] = bias
         padded[:, :height, width:] = bias
         windows = padded.view(batch, rows, size, cols, size, 3, self._heads, -1)
-        windows = windows.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(1, 3)
-        windows = windows.to(self._attention_dtype, memory_format=torch.contiguous_format)
+        windows = windows.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(1, 3).contiguous()
         query, key, value = windows.flatten(3, 4)
         by_row, by_col = self._relative(windows[0])
         mask = (by_row[..., :, None] + by_col[..., None, :]).flatten(2, 3).flatten(3, 4)
@@ -107,7 +111,7 @@ class _BlockRunner:
         )
         mixed = mixed.view(batch, rows, cols, self._heads, size, size, -1)
         mixed = mixed.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, rows * size, cols * size, -1)
-        return mixed[:, :height, :width].to(self._dtype)
+        return mixed[:, :height, :width]
 
     def _relative(self, query: Tensor) -> tuple[Tensor, Tensor]:
         """Return each query's bias per row and per column of keys.
@@ -123,15 +127,14 @@ class _BlockRunner:
     def _attend_globally(self, values: Tensor) -> Tensor:
         batch, height, width, _ = values.shape
         qkv = self._qkv(values).view(batch, height, width, 3, self._heads, -1)
-        qkv = qkv.permute(3, 0, 4, 1, 2, 5)
-        qkv = qkv.to(self._attention_dtype, memory_format=torch.contiguous_format)
-        by_row, by_col = self._relative(qkv[0])
+        qkv = qkv.permute(3, 0, 4, 1, 2, 5).contiguous()
+        by_row, by_col = self._relative(qkv[0].to(self._rel_rows.dtype))
         qkv = qkv.flatten(3, 4)
-        if self._own is None:
+        if self._global is None:
             mixed = self._with_codes(qkv, by_row.flatten(2, 3), by_col.flatten(2, 3))
         else:
-            mixed = self._own(qkv, self._scale, by_row, by_col)
-        return mixed.transpose(1, 2).reshape(batch, height, width, -1).to(self._dtype)
+            mixed = self._global(qkv, self._scale, by_row, by_col)
+        return mixed.transpose(1, 2).reshape(batch, height, width, -1)
 
     def _with_codes(self, qkv: Tensor, by_row: Tensor, by_col: Tensor) -> Tensor:
         query, key, value = qkv
@@ -169,8 +172,8 @@ class ImageEncoder:
         encoder = sam.image_encoder
         if isinstance(encoder, ImageEncoderViT) and encoder.blocks[0].attn.use_rel_pos:
             side = encoder.img_size // encoder.patch_embed.proj.kernel_size[0]
-            own = _own_attention(sam.device, dtype)
-            self._runners = [_BlockRunner(block, side, dtype, own) for block in encoder.blocks]
+            lanes = _own_lanes(sam.device, dtype)
+            self._runners = [_BlockRunner(block, side, dtype, lanes) for block in encoder.blocks]
 
     @property
     def side(self) -> int:

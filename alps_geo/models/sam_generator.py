@@ -53,7 +53,7 @@ class MaskGenerator:
     points_per_side : int or None
         Points along a side of the grid; None where `point_grids` gives the points.
     points_per_batch : int
-        Prompts that run at once, at most: a CPU's core takes eight, and a GPU that runs out of
+        Prompts that run at once, at most: a CPU's core takes 32, and a GPU that runs out of
         memory goes on with half as many.
     pred_iou_thresh, stability_score_thresh, stability_score_offset : float
         Masks below are dropped; how far the logits' threshold moves for the stability.

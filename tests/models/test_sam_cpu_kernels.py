@@ -7,12 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from alps_geo.models.sam_cpu_attention import HeadAttention
+from alps_geo.models.sam_cpu_attention import HeadAttention, WindowAttention
 from alps_geo.models.sam_cpu_image import CpuImages
 from alps_geo.models.sam_cpu_kernels import (
     activate,
-    add_dots,
-    add_product,
     as_numbers,
     compiled,
     exp,
@@ -20,6 +18,7 @@ from alps_geo.models.sam_cpu_kernels import (
     store,
     widen,
 )
+from alps_geo.models.sam_cpu_products import add_dots, add_product, set_product
 from alps_geo.models.sam_cpu_upscaling import CACHED_TOKENS, CpuUpscaling
 from alps_geo.models.sam_decoder import MaskDecoder
 from alps_geo.models.sam_image import OwnImage
@@ -76,23 +75,37 @@ def test_bfloat16_is_rounded_as_torch_rounds_it():
 
 @settings(deadline=None, max_examples=40)
 @given(
+    rows=st.integers(1, 3),
     terms=st.integers(1, 21),
     columns=st.integers(1, 70),
     start=st.integers(0, 5),
     seed=st.integers(0, 99),
 )
-def test_four_rows_of_products_are_numpys(terms, columns, start, seed):
+def test_products_of_parts_of_matrices_are_numpys(rows, terms, columns, start, seed):
     rng = np.random.default_rng(seed)
     left, right, out = (
         rng.normal(size=shape).astype(np.float32)
-        for shape in ((6, 24), (24, columns + 7), (6, columns))
+        for shape in ((24, 24), (24, columns + 7), (14, columns))
     )
+    first, second = left[1::2][: 4 * rows, :terms], right[:terms, start : start + columns]
     expected = out.copy()
-    expected[2:] += left[1:5, :terms] @ right[:terms, start : start + columns]
-    add_product(left, 1, terms, right, start, out, 2)
+    expected[2 : 2 + 4 * rows] += first @ second
+    add_product(first, second, out[2 : 2 + 4 * rows])
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
-    rows, sums = rng.normal(size=(6, columns)).astype(np.float32), np.zeros((7, 24), np.float32)
-    add_dots(rows, 2, right, start, sums, 3)
+    set_product(first, second, out[: 4 * rows])
+    np.testing.assert_allclose(out[: 4 * rows], first @ second, rtol=1e-5, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=20)
+@given(columns=st.integers(1, 70), start=st.integers(0, 5), seed=st.integers(0, 99))
+def test_four_rows_of_dot_products_are_numpys(columns, start, seed):
+    rng = np.random.default_rng(seed)
+    rows, right = (
+        rng.normal(size=(count, columns + more)).astype(np.float32)
+        for count, more in ((6, 0), (24, 7))
+    )
+    sums = np.zeros((7, 24), np.float32)
+    add_dots(rows[2:], right, start, sums[3:])
     expected = rows[2:] @ right[:, start : start + columns].T
     np.testing.assert_allclose(sums[3:], expected, rtol=1e-5, atol=1e-4)
     assert not sums[:3].any()
@@ -169,9 +182,37 @@ def test_attention_of_a_head_per_core_is_torchs(size, dtype):
     expected = functional.scaled_dot_product_attention(*qkv, attn_mask=mask, scale=0.3)
     with torch.inference_mode():
         attention = HeadAttention(Lanes(torch.device("cpu")), dtype)
-        ours = attention(qkv, 0.3, by_row, by_col).float()
+        ours = attention(qkv.to(dtype), 0.3, by_row, by_col).float()
     coarse = functional.scaled_dot_product_attention(
         *qkv.to(dtype), attn_mask=mask.to(dtype), scale=0.3
     )
     allowed = 2e-5 if dtype == torch.float32 else 2 * float((coarse - expected).abs().max()) + 0.02
     assert (ours - expected).abs().max() <= allowed
+
+
+@pytest.mark.parametrize("size", [14, 7, 16, 3], ids=lambda size: f"windows of {size}")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_attention_of_windows_is_torchs(size, dtype):
+    heads, channels, rows, cols = 5, 16, 20, 9
+    qkv = torch.randn(2, rows, cols, 3 * heads * channels).to(dtype)
+    bias = torch.randn(3 * heads * channels).to(dtype)
+    by_row, by_col = torch.randn(2, size, size, channels)
+    rtol = 1e-4 if dtype == torch.float32 else 1e-2
+    with torch.inference_mode():
+        attention = WindowAttention(Lanes(torch.device("cpu")), heads, by_row, by_col)
+        ours = attention(qkv, bias, 0.3)
+    down, across = -(-rows // size), -(-cols // size)
+    padded = bias.float().expand(2, down * size, across * size, -1).clone()
+    padded[:, :rows, :cols] = qkv.float()
+    windows = padded.view(2, down, size, across, size, 3, heads, channels)
+    query, key, value = windows.permute(5, 0, 1, 3, 6, 2, 4, 7)
+    mask = torch.einsum("...qxc,qkc->...qxk", query, by_row)[..., None]
+    mask = mask + torch.einsum("...yqc,qkc->...yqk", query, by_col)[..., None, :]
+    expected = functional.scaled_dot_product_attention(
+        *(part.flatten(-3, -2) for part in (query, key, value)),
+        attn_mask=mask.flatten(-2).flatten(-3, -2),
+        scale=0.3,
+    )
+    expected = expected.unflatten(-2, (size, size)).permute(0, 1, 4, 2, 5, 3, 6)
+    expected = expected.reshape(*padded.shape[:3], heads * channels)[:, :rows, :cols]
+    torch.testing.assert_close(ours, expected.to(dtype), rtol=rtol, atol=2e-5)

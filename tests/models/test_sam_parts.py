@@ -22,7 +22,7 @@ from .sam_models import make_image, make_sam
 @pytest.mark.parametrize("own", [True, False], ids=["own attention", "torch's attention"])
 def test_encoder_gives_the_originals_embedding(monkeypatch, window, own):
     if not own:  # as on a GPU
-        monkeypatch.setattr(sam_encoder, "_own_attention", lambda *_: None)
+        monkeypatch.setattr(sam_encoder, "_own_lanes", lambda *_: None)
     sam = make_sam(window_size=window, depth=3, global_blocks=(0,))
     images = torch.randn(2, 3, 256, 256)
     with torch.inference_mode():
