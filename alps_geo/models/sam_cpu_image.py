@@ -31,8 +31,10 @@ from .sam_cpu_kernels import (
 from .sam_cpu_products import ROWS_TOGETHER, add_dots, add_product, set_product
 from .sam_image import Factors, ImageLayer, OwnImages, SharedLayer
 
-#: Image tokens in a strip.
-_STRIP = 256
+#: Image tokens in a strip: an odd number of cache lines, so that rows do not displace each other.
+_STRIP = 464
+#: Rows of the variance's products that are made at once; what is above the diagonal is skipped.
+_BLOCK = 16
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
 
@@ -108,17 +110,14 @@ class _Strip(NamedTuple):
     scale : ndarray of float32, shape (columns,)
     shares : ndarray of float32, shape (rows, columns)
     scores : ndarray of float32, shape (rows and some more, columns)
-    image : ndarray of float32, shape (depth, columns)
-        What a head sees.
-    factor : ndarray of float32, shape (columns,)
+    spare : ndarray of float32, shape (columns,)
     """
 
     start: int
     scale: Floats
     shares: Floats
     scores: Floats
-    image: Floats
-    factor: Floats
+    spare: Floats
 
 
 class CpuImages(OwnImages):
@@ -191,25 +190,26 @@ def _asking(factors: Factors, shared: Tensor, attention: CrossAttention) -> _Ask
 @compiled
 def _score(asking: _Asking, prompt: int, strip: _Strip) -> None:
     """Set the strip's scores to those of the tokens that ask."""
-    start, scale, image = strip.start, strip.scale, strip.image
-    stop = start + len(scale)
-    tokens, folded = asking.tokens[prompt], asking.folded[prompt]
+    tokens, folded, scores = asking.tokens[prompt], asking.folded[prompt], strip.scores
+    start, count = strip.start, strip.scores.shape[1]
+    # Rows that the tokens are filled up with are the next head's, and are zeros.
     for head in range(len(tokens)):
-        for channel in range(len(image)):
-            shared = asking.shared[head][channel][start:stop]
-            places, made = asking.places[head][channel][start:stop], image[channel]
-            for i in range(len(scale)):
-                made[i] = shared[i] * scale[i] + places[i]
-        # Rows that the tokens are filled up with are overwritten by the next head.
-        first = head * asking.per_head
-        set_product(tokens[head], image, strip.scores[first : first + tokens.shape[1]])
+        shared = asking.shared[head, :, start : start + count]
+        set_product(tokens[head], shared, scores[head * asking.per_head :][: tokens.shape[1]])
     if folded.shape[1]:  # else it is the first layer
-        add_product(folded, strip.shares[: folded.shape[1]], strip.scores[: len(folded)])
+        add_product(folded, strip.shares[: folded.shape[1]], scores[: len(folded)])
+    for row in range(len(folded)):
+        multiply(strip.scale, scores[row])
+    for head in range(len(tokens)):
+        places = asking.places[head, :, start : start + count]
+        add_product(tokens[head], places, scores[head * asking.per_head :][: tokens.shape[1]])
 
 
 @compiled
-def _share(scores: Floats, first: int, count: int, spare: Floats, out: Floats) -> None:
-    """Set rows of out to the softmax over `count` rows of scores from the first on."""
+def _share(
+    scores: Floats, first: int, count: int, scale: Floats, spare: Floats, out: Floats
+) -> None:
+    """Set rows of out to the softmax over `count` rows of scores from the first on, over scale."""
     copy(scores[first], spare)
     for row in range(first + 1, first + count):
         keep_largest(scores[row], spare)
@@ -223,7 +223,7 @@ def _share(scores: Floats, first: int, count: int, spare: Floats, out: Floats) -
         for i in range(len(values)):
             spare[i] += values[i]
     for i in range(len(spare)):
-        spare[i] = _ONE / spare[i]
+        spare[i] = _ONE / (spare[i] * scale[i])
     for row in range(count):
         values, made = scores[first + row], out[row]
         for i in range(len(values)):
@@ -232,25 +232,23 @@ def _share(scores: Floats, first: int, count: int, spare: Floats, out: Floats) -
 
 @compiled
 def _deviate(variance: _Variance, prompt: int, per_head: int, strip: _Strip) -> None:
-    """Set the strip's factor to one over the standard deviation of its tokens."""
-    start, scale, shares, out = strip.start, strip.scale, strip.shares, strip.factor
-    fill(_ZERO, out)
-    add_multiplied(scale, variance.energy[start : start + len(scale)], out)
+    """Divide the strip's scale by the standard deviation of its tokens."""
+    start, scale, shares, out = strip.start, strip.scale, strip.shares, strip.spare
+    copy(variance.energy[start : start + len(scale)], out)
     tokens, products = variance.tokens[prompt], variance.products[prompt]
     for group in range(len(tokens)):
         crossed = variance.crossed[group, :, start : start + len(scale)]
         set_product(tokens[group], crossed, strip.scores[: tokens.shape[1]])
         for row in range(per_head):
             add_multiplied(strip.scores[row], shares[group * per_head + row], out)
-    multiply(scale, out)
-    for row in range(0, len(shares), ROWS_TOGETHER):
-        stop = row + ROWS_TOGETHER
+    for row in range(0, len(shares), _BLOCK):
+        stop = min(row + _BLOCK, len(shares))
         set_product(products[row:stop, :stop], shares[:stop], strip.scores[row:stop])
         for place in range(row, stop):
             add_multiplied(strip.scores[place], shares[place], out)
     for i in range(len(out)):
         squared = _ZERO if out[i] < _ZERO else out[i]
-        out[i] = _ONE / np.sqrt(squared + variance.eps)
+        scale[i] /= np.sqrt(squared * scale[i] * scale[i] + variance.eps)
 
 
 @compiled
@@ -260,7 +258,7 @@ def _read_strip(read: _Read, prompt: int, per_head: int, values: Floats, strip: 
     common = read.common[prompt]
     for row in range(len(tops)):
         scores = strip.scores[row]
-        top = largest(scores)
+        top = largest(scores, strip.spare)
         if top > tops[row]:
             less = np.exp(tops[row] - top)
             tops[row] = top
@@ -273,9 +271,8 @@ def _read_strip(read: _Read, prompt: int, per_head: int, values: Floats, strip: 
             scores[i] = weight
             total += weight
         sums[row] += total
+        multiply(strip.scale, scores)
     add_dots(strip.scores[: len(tops)], strip.shares, 0, mixed)
-    for row in range(len(tops)):
-        multiply(strip.scale, strip.scores[row])
     for head in range(len(common)):
         first = head * per_head
         weights = strip.scores[first : first + common.shape[1]]
@@ -299,21 +296,19 @@ def _pass_layer(
         stop = min(start + _STRIP, scale.shape[1])
         own_shares = np.empty((rows, stop - start), np.float32)
         scores = np.zeros((height, stop - start), np.float32)
-        image = np.empty((asking.shared.shape[1], stop - start), np.float32)
-        factor = np.empty(stop - start, np.float32)
+        spare = np.empty(stop - start, np.float32)
         # Prompt by prompt on the same strip: what they share stays in the cache.
         for prompt in range(len(scale)):
             own_scale, written = scale[prompt][start:stop], shares[prompt]
-            strip = _Strip(start, own_scale, own_shares, scores, image, factor)
+            strip = _Strip(start, own_scale, own_shares, scores, spare)
             for row in range(rows - new_rows):
                 copy(written[row][start:stop], own_shares[row])
             _score(asking, prompt, strip)
             for first in range(0, new_rows, per_head):
-                _share(scores, first, per_head, factor, own_shares[rows - new_rows + first :])
-            _deviate(variance, prompt, per_head, strip)
-            multiply(factor, own_scale)
-            for row in range(rows):
-                multiply(factor, own_shares[row])
+                place = rows - new_rows + first
+                _share(scores, first, per_head, own_scale, spare, own_shares[place:])
+            for row in range(rows - new_rows, rows):
                 copy(own_shares[row], written[row][start:stop])
+            _deviate(variance, prompt, per_head, strip)
             _score(reading, prompt, strip)
             _read_strip(read, prompt, reading.per_head, values, strip)

@@ -190,19 +190,15 @@ def keep_largest(values: Floats, out: Floats) -> None:
 
 
 @compiled
-def largest(values: Floats) -> np.float32:
-    """Return the largest number of a row that has no NaN."""
-    lanes = 16
-    found = np.full(lanes, values[0])
-    whole = len(values) - len(values) % lanes
-    for start in range(0, whole, lanes):
+def largest(values: Floats, spare: Floats) -> np.float32:
+    """Return the largest number of a row that has no NaN; spare is memory for 64 or all of them."""
+    lanes = min(64, len(values))
+    found = spare[:lanes]
+    copy(values[:lanes], found)
+    for start in range(lanes, len(values), lanes):
         part = values[start : start + lanes]
-        for i in range(lanes):
-            found[i] = found[i] if found[i] > part[i] else part[i]
+        keep_largest(part, found[: len(part)])
     top = found[0]
     for i in range(lanes):
         top = max(top, found[i])
-    for i in range(whole, len(values)):
-        top = max(top, values[i])
-    value: np.float32 = np.float32(top)
-    return value
+    return top

@@ -128,10 +128,12 @@ def add_product(left: Floats, right: Floats, out: Floats) -> None:
     """
     rows, columns = out.shape
     wide, whole = columns - columns % (_VECTORS * LANES), columns - columns % LANES
-    for row in range(0, rows, ROWS_TOGETHER):
-        for column in range(0, wide, _VECTORS * LANES):
+    # Column by column: these stay in the cache for all rows.
+    for column in range(0, wide, _VECTORS * LANES):
+        for row in range(0, rows, ROWS_TOGETHER):
             _add_wide(left, right, out, row, column)
-        for column in range(wide, whole, LANES):
+    for column in range(wide, whole, LANES):
+        for row in range(0, rows, ROWS_TOGETHER):
             _add_narrow(left, right, out, row, column)
     for row in range(rows):
         for column in range(whole, columns):

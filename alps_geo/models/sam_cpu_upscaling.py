@@ -103,7 +103,7 @@ def _normalise(
     for token in range(len(written)):
         new, old, factor = written[token], shared[token], scale[token]
         for i in range(4 * width):
-            values[i] = widen(new[i]) + factor * old[i] + bias[i]
+            values[i] = factor * (old[i] + widen(new[i])) + bias[i]
         # Four sums side by side: one would wait for its own additions.
         a = b = c = d = np.float32(0)
         for i in range(width):

@@ -24,8 +24,8 @@ from .sam_image import ImageLayer, OwnImages, SharedLayer
 from .sam_lanes import Lanes, Workspace
 from .sam_upscaling import Upscaling
 
-#: Prompts that go through the shared part at once: bounds memory, nothing else.
-_SHARED_PROMPTS = 256
+#: Prompts that go through the shared part at once, which others wait for when they begin.
+_SHARED_PROMPTS = 64
 
 
 @dataclass(frozen=True)

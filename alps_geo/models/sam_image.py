@@ -4,21 +4,22 @@ SAM's decoder lets every prompt write on a copy of the image's n = 4096 tokens: 
 token a few values, in shares of the token's own, and normalises it. After any number of layers, the
 tokens of a prompt are
 
-    x = s * (E T) + S' V + b
+    x = s * (E T + S' V) + b
 
 with the embedding E and a matrix T that are the same for all prompts, a number s per token, the
 shares S (8 heads times 7 prompt tokens for each layer that wrote), as many values V, and the bias b
 of the last norm. Here x is never made. With C, which takes the mean of the channels off, positions
 p, and a head's projection W to 16 channels:
 
-* scores of q: q W (x + p)' = s * (q (W T' E')) + (q W V') S + q (W (b + p)'); what is in brackets
+* scores of q: q W (x + p)' = s * (q (W T' E') + (q W V') S) + q (W (b + p)'); what is in brackets
   beside E and p is made once per image or model;
-* reading: (P x) W' = (P * s) (E T W') + (P S') V W' + b W', where (E T W') is made once per image;
-* writing: 56 more rows of S and V. Values are V = v U: 16 channels of a head, and a 1 for the
-  biases, times weights, so that what they have in common with E is made once per image too;
-* normalising: |x C|^2 = s^2 |E T C|^2 + S . (2 s * (v (U C T' E')) + (V C V') S), per token. In
-  x here b is part of V. Where a prompt takes away nearly all that a token had, digits are lost; the
-  variance stays above nothing.
+* reading: (P x) W' = (P * s) (E T W') + (P * s) S' V W' + b W', where (E T W') is made once per
+  image;
+* writing: 56 more rows of S, over s, and of V. Values are V = v U: 16 channels of a head, and a 1
+  for the biases, times weights, so that what they have in common with E is made once per image too;
+* normalising: |x C|^2 = s^2 (|E T C|^2 + S . (2 v (U C T' E') + (V C V') S)), per token, after
+  which only s changes. In x here b is part of V. Where a prompt takes away nearly all that a token
+  had, digits are lost; the variance stays above nothing.
 
 What is left for a prompt are products with 56 rows a layer, instead of 256 channels, on 56 numbers
 per image token and layer. All this is exact up to the order of float additions; on a CPU
@@ -167,7 +168,7 @@ class Factors:
 
 @dataclass(frozen=True)
 class OwnImage:
-    """The image tokens of one prompt: scale * shared + shares' values.
+    """The image tokens of one prompt: scale * (shared + shares' values).
 
     Attributes
     ----------
@@ -197,9 +198,9 @@ class OwnImages:
     Attributes
     ----------
     scale : Tensor, shape (batch, n)
-        Of what all prompts share, in each image token.
+        Of all that is in an image token.
     shares : Tensor, shape (batch, rows, n)
-        Of the values, in each image token; of layers that have passed.
+        Of the values, in each image token, over its scale; of layers that have passed.
     values : Tensor, shape (batch, rows so far, channels)
     """
 
@@ -283,58 +284,49 @@ class OwnImages:
         reads: Factors,
     ) -> Tensor:
         """Do with the image tokens what `pass_layer` says: (batch, heads, t', depth)."""
-        self._write(self._multiply(asks, shared.asked, layer.writer.places), layer.writer.heads)
+        self._write(self._score(asks, shared.asked, layer.writer.places), layer.writer.heads)
         self._normalise(values, layer, shared)
-        scores = self._multiply(reads, shared.keys, layer.reader.places)
+        scores = self._score(reads, shared.keys, layer.reader.places)
         return self._read(layer.reader, shared.values, scores)
 
-    def _multiply(self, factors: Factors, shared: Tensor, places: Tensor | None) -> Tensor:
-        """Multiply with image tokens as each prompt has them.
+    def _score(self, factors: Factors, shared: Tensor, places: Tensor) -> Tensor:
+        """Return the scores of tokens that ask, or are asked, (batch, heads * t, n).
 
         Parameters
         ----------
         factors : Factors
-        shared, places : Tensor, shape (groups, depth, n)
+        shared, places : Tensor, shape (heads, depth, n)
             What is scaled with the image, and what is not.
-
-        Returns
-        -------
-        Tensor, shape (batch, groups * t, n)
         """
-        batch, groups, count, _ = factors.tokens.shape
-        # All prompts' tokens of a group as one matrix: broadcasting would copy what is shared.
-        by_group = factors.tokens.transpose(0, 1).flatten(1, 2)
-        products = torch.bmm(by_group, shared)
-        by_prompt = products.view(groups, batch, count, -1)
-        by_prompt *= self.scale[:, None]
-        if places is not None:
-            products.baddbmm_(by_group, places)
-        by_prompt = by_prompt.transpose(0, 1).flatten(1, 2)
+        scores = self._multiply(factors, shared)
+        scores *= self.scale[:, None]
+        return scores.add_(_by_prompt(factors.tokens, places))
+
+    def _multiply(self, factors: Factors, shared: Tensor) -> Tensor:
+        """Multiply with image tokens, but for their scale: (batch, groups * t, n)."""
+        products = _by_prompt(factors.tokens, shared)
         rows = factors.folded.shape[2]
         if not rows:  # the first layer; PyTorch on MPS refuses empty matrices (issue 187399)
-            return by_prompt
-        return torch.baddbmm(by_prompt, factors.folded, self.shares[:, :rows])
+            return products
+        return torch.baddbmm(products, factors.folded, self.shares[:, :rows])
 
     def _write(self, scores: Tensor, heads: int) -> None:
         batch, rows, columns = scores.shape
         total = self.values.shape[1]
         shares = scores.view(batch, heads, -1, columns).softmax(2).flatten(1, 2)
-        self.shares[:, total - rows : total] = shares
+        torch.div(shares, self.scale[:, None], out=self.shares[:, total - rows : total])
 
     def _normalise(self, values: Factors, layer: ImageLayer, shared: SharedLayer) -> None:
-        shares = self.shares[:, : self.values.shape[1]]
-        squares = self._multiply(values, shared.crossed, None)
-        variance = squares.mul_(shares).sum(1).addcmul_(self.scale.square(), shared.energy)
-        factor = variance.clamp_(min=0).add_(layer.eps).rsqrt_()
-        shares *= factor[:, None]
-        self.scale *= factor
+        squares = self._multiply(values, shared.crossed)
+        squares *= self.shares[:, : self.values.shape[1]]
+        variance = (squares.sum(1) + shared.energy).mul_(self.scale.square())
+        self.scale *= variance.clamp_(min=0).add_(layer.eps).rsqrt_()
 
     def _read(self, reader: CrossAttention, values: Tensor, scores: Tensor) -> Tensor:
         """Let tokens read images by scores, (batch, heads * t, n): (batch, heads, t, depth)."""
         batch, _, tokens = scores.shape
-        weights = scores.softmax(-1)
+        weights = scores.softmax(-1).mul_(self.scale[:, None])
         mixed = weights @ self.shares[:, : self.values.shape[1]].transpose(1, 2)
-        weights *= self.scale[:, None]
         by_head = weights.view(batch, reader.heads, -1, tokens).transpose(0, 1).flatten(1, 2)
         read = torch.bmm(by_head, values.transpose(1, 2))
         read = read.view(reader.heads, batch, -1, values.shape[1])
@@ -344,3 +336,11 @@ class OwnImages:
         """Turn mixtures of shares, (batch, heads * t, rows), to what is read in them."""
         read = mixed @ self.values
         return reader.mix_values(read.view(len(read), reader.heads, -1, read.shape[2]))
+
+
+def _by_prompt(tokens: Tensor, shared: Tensor) -> Tensor:
+    """Multiply prompts' tokens with what all prompts share: (batch, groups * t, n)."""
+    batch, groups, count, _ = tokens.shape
+    # All prompts' tokens of a group as one matrix: broadcasting would copy what is shared.
+    products = torch.bmm(tokens.transpose(0, 1).flatten(1, 2), shared)
+    return products.view(groups, batch, count, -1).transpose(0, 1).flatten(1, 2)

@@ -1,8 +1,8 @@
 """The end of SAM's mask decoder: from the image tokens of a prompt to its masks.
 
 The first upscaling is a product of image tokens with weights W. As the tokens are kept in parts
-(`sam_image`), so is the product: s * (E T W), where (E T W) is the same for every prompt, and
-S' (V W), where S has half as many rows as there are channels.
+(`sam_image`), so is the product: s * (E T W + S' (V W)), where (E T W) is the same for every
+prompt, and S has half as many rows as there are channels.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Upscaling:
             Not used here.
         """
         dtype, norm = self._dtype, self._norm
-        first = torch.addcmul(self._bias, shared, own.scale[:, None]).to(dtype)
-        first.addmm_(own.shares.t().to(dtype), own.values.to(dtype))
+        first = shared + torch.mm(own.shares.t().to(dtype), own.values.to(dtype))
+        first = torch.addcmul(self._bias, first, own.scale[:, None]).to(dtype)
         first = first.view(-1, len(norm.weight))
         norm_weight, norm_bias = norm.weight.to(dtype), norm.bias.to(dtype)
         first = functional.layer_norm(first, norm_weight.shape, norm_weight, norm_bias, norm.eps)

@@ -40,7 +40,7 @@ def test_every_prompt_reads_its_own_image(kind, prompts, count):
             torch.testing.assert_close(read, expected, rtol=1e-4, atol=1e-5)
         assert layer is not None
         values = own.shares.transpose(1, 2) @ own.values
-        tokens = own.scale[..., None] * ours + values + layer.bias
+        tokens = own.scale[..., None] * (ours + values) + layer.bias
     torch.testing.assert_close(tokens, theirs, rtol=1e-4, atol=1e-5)
 
 
