@@ -118,11 +118,12 @@ class Runs:
     def from_bitmaps(cls, bitmaps: NDArray[np.bool_]) -> Runs:
         """Make sets from bitmaps, shape (n_sets, height, width)."""
         count, height, width = bitmaps.shape
-        padded = np.zeros((count, height, width + 2), np.int8)
-        padded[:, :, 1:-1] = bitmaps
-        edges = np.diff(padded, axis=2)
-        owners, rows, starts = np.nonzero(edges == 1)
-        stops = np.nonzero(edges == -1)[2]
+        # A pixel outside before every row, and one after all: runs begin and end by turns.
+        line = np.zeros(count * height * (width + 1) + 1, bool)
+        line[:-1].reshape(count, height, width + 1)[:, :, 1:] = bitmaps
+        starts, stops = np.flatnonzero(line[1:] != line[:-1]).reshape(-1, 2).T
+        rows, starts = np.divmod(starts, width + 1)
+        owners, rows, stops = rows // height, rows % height, stops - rows * (width + 1)
         return cls.gather(owners, np.stack([rows, starts, stops], axis=1).astype(np.int32), count)
 
     @classmethod

@@ -198,7 +198,7 @@ def largest(values: Floats, spare: Floats) -> np.float32:
     for start in range(lanes, len(values), lanes):
         part = values[start : start + lanes]
         keep_largest(part, found[: len(part)])
-    top = found[0]
+    top: np.float32 = found[0]
     for i in range(lanes):
         top = max(top, found[i])
     return top
