@@ -201,6 +201,8 @@ class ImageEncoder:
         tokens = encoder.patch_embed(images)
         if encoder.pos_embed is not None:
             tokens = tokens + encoder.pos_embed
+        # From here on channels lie side by side, as every layer wants them.
+        tokens = tokens.contiguous()
         for runner in self._runners:
             tokens = runner(tokens)
         embedding: Tensor = encoder.neck(tokens.permute(0, 3, 1, 2))
