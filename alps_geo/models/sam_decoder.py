@@ -26,6 +26,8 @@ from .sam_upscaling import Upscaling
 
 #: Prompts that go through the shared part at once, which others wait for when they begin.
 _SHARED_PROMPTS = 64
+#: Prompts that a core goes on with at once, at least.
+_LEAST_PROMPTS = 4
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class MaskDecoder:
         self._upscaling = upscaling(layers, self._layers[-1].bias, dtype)
         self._folded = self._upscaling.fold(self._layers[-1].value_weight)
         self._lanes = Lanes(sam.device)
+        # A GPU has one lane, and wants many.
+        self._least = _LEAST_PROMPTS if sam.device.type == "cpu" else _SHARED_PROMPTS
         self._tokens_per_image = len(positions)
         self.masks_per_prompt = int(decoder.num_multimask_outputs)
         # Tokens that answer: the predicted IoU's, and those of all masks but the single one.
@@ -139,8 +143,13 @@ class MaskDecoder:
             """Give a few prompts at a time, with the number of the first."""
             for start in range(0, len(points), _SHARED_PROMPTS):
                 prompts = self._run_shared(points[start : start + _SHARED_PROMPTS], read)
-                for offset in range(0, len(prompts.codes), batch):
-                    yield start + offset, prompts.take(slice(offset, offset + batch))
+                offset = 0
+                while offset < len(prompts.codes):
+                    # Fewer at a time towards the end, so that no lane waits long for another.
+                    left = len(points) - start - offset
+                    size = min(batch, max(self._least, left // 4))
+                    yield start + offset, prompts.take(slice(offset, offset + size))
+                    offset += size
 
         def run(item: tuple[int, _Prompts], space: Workspace) -> DecodedMasks:
             """Decode a few prompts."""
