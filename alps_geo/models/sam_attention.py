@@ -49,6 +49,8 @@ class CrossAttention:
         Projects image tokens to what is compared with prompts' tokens.
     places : Tensor, shape (heads, depth, n)
         What positions and bias add to projected image tokens.
+    read_weight : Tensor, shape (heads, depth, channels)
+        Projects what is read, but for the bias.
     write_weight : Tensor, shape (heads, depth + 1, channels)
         Turns what `write_tokens` returns into what image tokens add when they read it, `bias`
         included: the shares of a head add up to one, so every head carries its part of biases.
@@ -66,6 +68,7 @@ class CrossAttention:
         self.image_weight: Tensor = image_projection.weight.view(self.heads, self._depth, -1)
         places = self._split(image_projection(positions + bias))
         self.places = places.transpose(1, 2).contiguous()
+        self.read_weight: Tensor = attention.v_proj.weight.view(self.heads, self._depth, -1)
         self._values_bias = attention.v_proj.bias + attention.v_proj.weight @ bias
         out = attention.out_proj
         weight = out.weight.t().view(self.heads, self._depth, -1)
@@ -101,18 +104,12 @@ class CrossAttention:
 
     def project_values(self, image: Tensor) -> Tensor:
         """Return what tokens read of an image (n, c), but for the bias: (heads, depth, n)."""
-        weight: Tensor = self._attention.v_proj.weight.view(self.heads, self._depth, -1)
-        return weight @ image.t()
+        return self.read_weight @ image.t()
 
     def project_tokens(self, tokens: Tensor) -> Tensor:
         """Return what is compared with image tokens, shape (batch, heads, t, depth)."""
         projected: Tensor = self._token_projection(tokens) / math.sqrt(self._depth)
         return self._split(projected)
-
-    def mix_values(self, mixed: Tensor) -> Tensor:
-        """Project mixtures of image tokens, (batch, heads, t, c), to (batch, heads, t, depth)."""
-        weight: Tensor = self._attention.v_proj.weight.view(self.heads, self._depth, -1)
-        return mixed @ weight.transpose(1, 2)
 
     def answer(self, mixed: Tensor) -> Tensor:
         """Turn mixtures of projected values, (batch, heads, t, depth), into tokens."""

@@ -48,7 +48,7 @@ class _Asking(NamedTuple):
     folded : ndarray of float32, shape (batch, heads * t, rows)
         Meet the shares.
     shared, places : ndarray of float32, shape (heads, depth, n)
-        What is scaled with the image, and what is not.
+        What is scaled with the image, and what is not; in the first layer all is in `shared`.
     per_head : int
         Tokens, t.
     """
@@ -147,7 +147,9 @@ class CpuImages(OwnImages):
             shared.energy.numpy(),
             np.float32(layer.eps),
         )
-        asking = _asking(asks, shared.asked, layer.writer)
+        # In the first layer, nothing scales what all prompts share.
+        asked = shared.asked if asks.folded.shape[2] else shared.asked + layer.writer.places
+        asking = _asking(asks, asked, layer.writer)
         reading = _asking(reads, shared.keys, layer.reader)
         batch, rows, count = *reads.folded.shape[:2], reads.tokens.shape[2]
         read = _Read(
@@ -168,7 +170,7 @@ class CpuImages(OwnImages):
         sums = torch.from_numpy(read.sums)[..., None]
         mixed = torch.from_numpy(read.mixed) / sums
         own = torch.from_numpy(read.common)[:, :, :count]
-        return self._mix(layer.reader, mixed) + own / sums.view(batch, -1, count, 1)
+        return self._mix(layer, mixed) + own / sums.view(batch, -1, count, 1)
 
 
 def _fill_up(tokens: Tensor) -> Floats:
@@ -196,8 +198,9 @@ def _score(asking: _Asking, prompt: int, strip: _Strip) -> None:
     for head in range(len(tokens)):
         shared = asking.shared[head, :, start : start + count]
         set_product(tokens[head], shared, scores[head * asking.per_head :][: tokens.shape[1]])
-    if folded.shape[1]:  # else it is the first layer
-        add_product(folded, strip.shares[: folded.shape[1]], scores[: len(folded)])
+    if not folded.shape[1]:  # the first layer: places are part of what all prompts share
+        return
+    add_product(folded, strip.shares[: folded.shape[1]], scores[: len(folded)])
     for row in range(len(folded)):
         multiply(strip.scale, scores[row])
     for head in range(len(tokens)):

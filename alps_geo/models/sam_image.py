@@ -85,6 +85,12 @@ class ImageLayer:
         What the norm adds to all tokens.
     value_weight : Tensor, shape (layers so far * heads, depth + 1, channels)
         Turns what prompts have written into values after this layer.
+    asked_weight, key_weight : Tensor, shape (heads, depth, layers so far * heads * (depth + 1))
+        Turn tokens that ask into what meets what prompts have written, before and after this layer.
+    product_weight : Tensor, shape (groups, depth + 1, groups * (depth + 1))
+        Covariances of what this layer's values are made of, with groups as of `value_weight`.
+    read_weight : Tensor, shape (heads, layers so far * heads * (depth + 1), depth)
+        Turns what tokens read of what prompts have written into what they get.
     """
 
     def __init__(
@@ -102,9 +108,14 @@ class ImageLayer:
             block.cross_attn_image_to_token, positions, earlier, image_reads=True
         )
         self.reader = CrossAttention(reader, positions, self.bias, image_reads=False)
-        carried = [] if before is None else [before.value_weight]
-        self._weights: Tensor = torch.cat([*carried, self.writer.write_weight])
-        self.value_weight: Tensor = self.carry(center(self._weights))
+        carried = self.writer.write_weight[:0] if before is None else before.value_weight
+        self._weights = torch.cat([carried, self.writer.write_weight])
+        centered = center(self._weights)
+        self.value_weight: Tensor = self.carry(centered)
+        self.asked_weight = _meet(self.writer.image_weight, carried)
+        self.product_weight = _meet(centered, centered) / centered.shape[-1]
+        self.key_weight = _meet(self.reader.image_weight, self.value_weight)
+        self.read_weight = _meet(self.reader.read_weight, self.value_weight).transpose(1, 2)
 
     @property
     def eps(self) -> float:
@@ -143,6 +154,11 @@ class ImageLayer:
             self.reader.project_values(image),
         )
         return shared, image
+
+
+def _meet(first: Tensor, second: Tensor) -> Tensor:
+    """Multiply (a, b, channels) with all of (c, d, channels): (a, b, c * d)."""
+    return first @ second.flatten(0, 1).t()
 
 
 def center(values: Tensor) -> Tensor:
@@ -201,15 +217,15 @@ class OwnImages:
         Of all that is in an image token.
     shares : Tensor, shape (batch, rows, n)
         Of the values, in each image token, over its scale; of layers that have passed.
-    values : Tensor, shape (batch, rows so far, channels)
+    written : Tensor, shape (batch, groups so far, t, depth + 1)
+        What the values are made of: see `ImageLayer.value_weight`.
     """
 
     def __init__(self, codes: Tensor, rows: int, count: int, space: Workspace) -> None:
-        batch, _, channels = codes.shape
+        batch = len(codes)
         self.scale = space.take("scale", batch, count).fill_(1)
         self.shares = space.take("shares", batch, rows, count)
-        self.values = codes.new_empty(batch, 0, channels)
-        self._written: list[Tensor] = []
+        self.written: Tensor = codes.new_empty(batch, 0, codes.shape[1], 0)
 
     def pass_layer(
         self, layer: ImageLayer, shared: SharedLayer, asked: Tensor, told: Tensor, reading: Tensor
@@ -230,9 +246,9 @@ class OwnImages:
         Tensor, shape (batch, t', channels)
             What they read.
         """
-        asks = self._ask(layer.writer, asked)
+        asks = self._ask(layer.writer.project_tokens(asked), layer.asked_weight)
         values = self._add_values(layer, told)
-        reads = self._ask(layer.reader, reading)
+        reads = self._ask(layer.reader.project_tokens(reading), layer.key_weight)
         return layer.reader.answer(self._pass_tokens(layer, shared, asks, values, reads))
 
     def fold(self, weight: Tensor) -> Tensor:
@@ -247,17 +263,15 @@ class OwnImages:
         -------
         Tensor, shape (batch, rows, c)
         """
-        return (torch.cat(self._written, dim=1) @ weight).flatten(1, 2)
+        return _by_prompt(self.written, weight)
 
     def take(self, prompt: int, folded: Tensor) -> OwnImage:
         """Return the image of one prompt, with values that were folded for what comes next."""
         return OwnImage(self.scale[prompt], self.shares[prompt], folded[prompt])
 
-    def _ask(self, attention: CrossAttention, tokens: Tensor) -> Factors:
-        """Return what gives the scores of tokens, shape (batch, t, channels)."""
-        projected = attention.project_tokens(tokens)
-        folded = (projected @ attention.image_weight).flatten(1, 2)
-        return Factors(projected, folded @ self.values.transpose(1, 2))
+    def _ask(self, tokens: Tensor, weight: Tensor) -> Factors:
+        """Return what gives the scores of projected tokens, shape (batch, heads, t, depth)."""
+        return Factors(tokens, self._meet_written(_by_prompt(tokens, weight)))
 
     def _add_values(self, layer: ImageLayer, told: Tensor) -> Factors:
         """Add what image tokens will read to the values, as they are after the layer.
@@ -267,13 +281,23 @@ class OwnImages:
         Factors
             What gives the share of each value in the image tokens' variance.
         """
-        written = layer.writer.write_tokens(told)
-        self._written.append(written)
-        own = (written @ layer.writer.write_weight).flatten(1, 2)
-        centered = center(torch.cat([self.values, own], dim=1))
-        self.values = layer.carry(centered)
-        products = centered @ centered.transpose(1, 2) / centered.shape[-1]
-        return Factors(torch.cat(self._written, dim=1), products)
+        new = layer.writer.write_tokens(told)
+        self.written = torch.cat([self.written, new], dim=1) if self._rows else new
+        products = _by_prompt(self.written, layer.product_weight)
+        return Factors(self.written, self._meet_written(products))
+
+    @property
+    def _rows(self) -> int:
+        """Shares that layers have written so far."""
+        return self.written.shape[1] * self.written.shape[2]
+
+    def _meet_written(self, factors: Tensor) -> Tensor:
+        """Multiply (batch, k, groups * (depth + 1)) with what was written: (batch, k, rows)."""
+        batch, groups, _, depth = self.written.shape
+        if not groups:  # before the first layer has written
+            return factors.new_empty(*factors.shape[:2], 0)
+        by_group = factors.view(batch, -1, groups, depth).transpose(1, 2)
+        return (by_group @ self.written.transpose(2, 3)).transpose(1, 2).flatten(2)
 
     def _pass_tokens(
         self,
@@ -287,7 +311,7 @@ class OwnImages:
         self._write(self._score(asks, shared.asked, layer.writer.places), layer.writer.heads)
         self._normalise(values, layer, shared)
         scores = self._score(reads, shared.keys, layer.reader.places)
-        return self._read(layer.reader, shared.values, scores)
+        return self._read(layer, shared.values, scores)
 
     def _score(self, factors: Factors, shared: Tensor, places: Tensor) -> Tensor:
         """Return the scores of tokens that ask, or are asked, (batch, heads * t, n).
@@ -312,34 +336,37 @@ class OwnImages:
 
     def _write(self, scores: Tensor, heads: int) -> None:
         batch, rows, columns = scores.shape
-        total = self.values.shape[1]
+        total = self._rows
         shares = scores.view(batch, heads, -1, columns).softmax(2).flatten(1, 2)
         torch.div(shares, self.scale[:, None], out=self.shares[:, total - rows : total])
 
     def _normalise(self, values: Factors, layer: ImageLayer, shared: SharedLayer) -> None:
         squares = self._multiply(values, shared.crossed)
-        squares *= self.shares[:, : self.values.shape[1]]
+        squares *= self.shares[:, : self._rows]
         variance = (squares.sum(1) + shared.energy).mul_(self.scale.square())
         self.scale *= variance.clamp_(min=0).add_(layer.eps).rsqrt_()
 
-    def _read(self, reader: CrossAttention, values: Tensor, scores: Tensor) -> Tensor:
+    def _read(self, layer: ImageLayer, values: Tensor, scores: Tensor) -> Tensor:
         """Let tokens read images by scores, (batch, heads * t, n): (batch, heads, t, depth)."""
         batch, _, tokens = scores.shape
         weights = scores.softmax(-1).mul_(self.scale[:, None])
-        mixed = weights @ self.shares[:, : self.values.shape[1]].transpose(1, 2)
-        by_head = weights.view(batch, reader.heads, -1, tokens).transpose(0, 1).flatten(1, 2)
+        mixed = weights @ self.shares[:, : self._rows].transpose(1, 2)
+        by_head = weights.view(batch, len(values), -1, tokens).transpose(0, 1).flatten(1, 2)
         read = torch.bmm(by_head, values.transpose(1, 2))
-        read = read.view(reader.heads, batch, -1, values.shape[1])
-        return self._mix(reader, mixed) + read.transpose(0, 1)
+        read = read.view(len(values), batch, -1, values.shape[1])
+        return self._mix(layer, mixed) + read.transpose(0, 1)
 
-    def _mix(self, reader: CrossAttention, mixed: Tensor) -> Tensor:
+    def _mix(self, layer: ImageLayer, mixed: Tensor) -> Tensor:
         """Turn mixtures of shares, (batch, heads * t, rows), to what is read in them."""
-        read = mixed @ self.values
-        return reader.mix_values(read.view(len(read), reader.heads, -1, read.shape[2]))
+        batch, groups, count, _ = self.written.shape
+        by_group = mixed.view(batch, -1, groups, count).transpose(1, 2)
+        read = (by_group @ self.written).transpose(1, 2).flatten(2)
+        read = read.view(batch, len(layer.read_weight), -1, read.shape[2])
+        return _by_prompt(read, layer.read_weight).view(*read.shape[:3], -1)
 
 
 def _by_prompt(tokens: Tensor, shared: Tensor) -> Tensor:
-    """Multiply prompts' tokens with what all prompts share: (batch, groups * t, n)."""
+    """Multiply (batch, groups, t, c) with shared (groups, c, n): (batch, groups * t, n)."""
     batch, groups, count, _ = tokens.shape
     # All prompts' tokens of a group as one matrix: broadcasting would copy what is shared.
     products = torch.bmm(tokens.transpose(0, 1).flatten(1, 2), shared)

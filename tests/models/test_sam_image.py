@@ -39,7 +39,7 @@ def test_every_prompt_reads_its_own_image(kind, prompts, count):
             expected = readers[number](q=reading[number], k=theirs + positions, v=theirs)
             torch.testing.assert_close(read, expected, rtol=1e-4, atol=1e-5)
         assert layer is not None
-        values = own.shares.transpose(1, 2) @ own.values
+        values = own.shares.transpose(1, 2) @ own.fold(layer.value_weight)
         tokens = own.scale[..., None] * (ours + values) + layer.bias
     torch.testing.assert_close(tokens, theirs, rtol=1e-4, atol=1e-5)
 
