@@ -49,12 +49,14 @@ def original(batch: int) -> Callable[[Sam, Pixels, int], Records]:
     return run
 
 
-def ours(precision: str, *, adaptive: bool = False) -> Callable[[Sam, Pixels, int], Records]:
+def ours(
+    precision: str, *, adaptive: bool = False, compiled: bool = False
+) -> Callable[[Sam, Pixels, int], Records]:
     """Return our generator with a precision."""
 
     def run(sam: Sam, image: Pixels, points: int) -> Records:
         generator = MaskGenerator(
-            sam, points_per_side=points, precision=precision, adaptive=adaptive
+            sam, points, precision=precision, adaptive=adaptive, compiled=compiled
         )
         return generator.generate(image)
 
@@ -130,6 +132,7 @@ VARIANTS: dict[str, Callable[[Sam, Pixels, int], Records]] = {
     "original-4": original(4),
     "ours-fp32": ours("fp32"),
     "ours-bf16": ours("bf16"),
+    "ours-bf16-compiled": ours("bf16", compiled=True),
     "ours-adaptive": ours("fp32", adaptive=True),
     "chain-original": original_chain,
     "chain-fp32": our_chain("fp32"),
@@ -152,6 +155,8 @@ def measure(variant: str, options: argparse.Namespace) -> dict[str, Any]:
     sam = load_sam(options.checkpoint)[0].to(options.device)
     image = read_image(options.image, options.side)
     load_compiled()
+    if variant.endswith("-compiled"):
+        VARIANTS[variant](sam, image, 2)
     matrix = torch.randn(2048, 2048)
     began = time.perf_counter()
     for _ in range(4):
@@ -192,12 +197,12 @@ def report(runs: dict[str, list[dict[str, Any]]], folder: Path) -> None:
         for name, results in runs.items()
     }
     print(
-        f"{'variant':<16}{'wall s':>9}{'cpu s':>9}{'spread':>8}{'GiB':>7}{'GFLOP/s':>9}{'masks':>7}"
+        f"{'variant':<20}{'wall s':>9}{'cpu s':>9}{'spread':>8}{'GiB':>7}{'GFLOP/s':>9}{'masks':>7}"
     )
     for name, row in middle.items():
         times = [run["cpu"] for run in runs[name]]
         print(
-            f"{name:<16}{row['wall']:9.1f}{row['cpu']:9.1f}{max(times) / min(times):8.2f}"
+            f"{name:<20}{row['wall']:9.1f}{row['cpu']:9.1f}{max(times) / min(times):8.2f}"
             f"{row['peak_gib']:7.2f}{row['gflops']:9.0f}{row['masks']:7.0f}"
         )
     for name in middle:

@@ -41,6 +41,7 @@ class HeadAttention:
         self._lanes = lanes
         self._dtype = dtype
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator, unused-ignore]
     def __call__(self, qkv: Tensor, scale: float, by_row: Tensor, by_col: Tensor) -> Tensor:
         """Let queries read.
 
@@ -139,6 +140,7 @@ class WindowAttention:
             for table in (by_row, by_col)
         )
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator, unused-ignore]
     def __call__(self, qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
         """Let queries read.
 

@@ -13,6 +13,7 @@ Three rewrites, all exact up to the order of float additions:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ from segment_anything.modeling.image_encoder import Block, get_rel_pos
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..errors import SettingsError
 from .sam_cpu_attention import HeadAttention, WindowAttention
 from .sam_lanes import Lanes
 
@@ -94,7 +96,8 @@ class _BlockRunner:
         if bias is None:
             bias = qkv.new_zeros(3 * channels)
         if self._windows is not None:
-            return self._windows(qkv, bias, self._scale)
+            own: Tensor = self._windows(qkv, bias, self._scale)
+            return own
         size = self._window
         rows, cols = -(-height // size), -(-width // size)
         padded = values.new_empty(batch, rows * size, cols * size, 3 * channels)
@@ -153,6 +156,20 @@ class _BlockRunner:
         return functional.scaled_dot_product_attention(query, key, value, scale=1.0)[..., :channels]
 
 
+def _compile(device: torch.device) -> Callable[[_BlockRunner, Tensor], Tensor]:
+    """Return what runs a block, compiled when it first runs on tokens of a shape."""
+    try:
+        torch.compile(torch.neg)(torch.zeros(8, device=device))
+    except Exception as error:  # PyTorch raises what the compiler it wants raises.
+        reason = str(error).strip().splitlines()[0]
+        raise SettingsError(
+            f"torch.compile does not work on {device} here ({reason}): install what it needs, g++ "
+            "for a CPU or Triton for a GPU, or go on without it"
+        ) from error
+    compiled: Callable[[_BlockRunner, Tensor], Tensor] = torch.compile(_BlockRunner.__call__)
+    return compiled
+
+
 class ImageEncoder:
     """Turns images into embeddings, with the weights of a `Sam` module.
 
@@ -163,14 +180,27 @@ class ImageEncoder:
     dtype : torch.dtype
         `float32`, or `bfloat16` for the matrix products and their results; sums of these and
         norms stay in float32.
+    compiled : bool
+        Compile the blocks of Meta's vision transformer with `torch.compile`; others run as they
+        are.
+
+    Raises
+    ------
+    SettingsError
+        If PyTorch finds no compiler for the device.
     """
 
-    def __init__(self, sam: Sam, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, sam: Sam, dtype: torch.dtype = torch.float32, *, compiled: bool = False
+    ) -> None:
         self._sam = sam
         self._dtype = dtype
         self._runners: list[_BlockRunner] | None = None
+        self._run: Callable[[_BlockRunner, Tensor], Tensor] = _BlockRunner.__call__
         encoder = sam.image_encoder
         if isinstance(encoder, ImageEncoderViT) and encoder.blocks[0].attn.use_rel_pos:
+            if compiled:
+                self._run = _compile(sam.device)
             side = encoder.img_size // encoder.patch_embed.proj.kernel_size[0]
             lanes = _own_lanes(sam.device, dtype)
             self._runners = [_BlockRunner(block, side, dtype, lanes) for block in encoder.blocks]
@@ -204,6 +234,6 @@ class ImageEncoder:
         # From here on channels lie side by side, as every layer wants them.
         tokens = tokens.contiguous()
         for runner in self._runners:
-            tokens = runner(tokens)
+            tokens = self._run(runner, tokens)
         embedding: Tensor = encoder.neck(tokens.permute(0, 3, 1, 2))
         return embedding

@@ -73,11 +73,15 @@ class MaskGenerator:
     adaptive : bool
         Try every second point along each side first, and of the others only those that no
         accepted mask covers: faster, other masks.
+    compiled : bool
+        Compile the encoder's blocks with `torch.compile`, which takes some seconds with the first
+        image: for many images. Attention on a CPU is compiled anyway.
 
     Raises
     ------
     SettingsError
-        If arguments contradict each other or have values that cannot work.
+        If arguments contradict each other or have values that cannot work, or if something is to
+        be compiled where PyTorch finds no compiler.
     """
 
     def __init__(
@@ -99,6 +103,7 @@ class MaskGenerator:
         *,
         precision: str = "fp32",
         adaptive: bool = False,
+        compiled: bool = False,
     ) -> None:
         _check(
             (points_per_side is None) != (point_grids is None),
@@ -126,7 +131,7 @@ class MaskGenerator:
         self.adaptive = adaptive
         self._write = _record_writer(output_mode)
         with torch.inference_mode():
-            self.encoder = ImageEncoder(model, PRECISIONS[precision])
+            self.encoder = ImageEncoder(model, PRECISIONS[precision], compiled=compiled)
             self.decoder = MaskDecoder(model, PRECISIONS[precision])
         thresholds = Thresholds(
             pred_iou_thresh, stability_score_thresh, stability_score_offset, box_nms_thresh

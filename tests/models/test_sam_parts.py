@@ -1,5 +1,7 @@
 """The parts of the fast SAM, each against Meta's own or the plain definition."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 from segment_anything.utils.amg import batched_mask_to_box, calculate_stability_score
 from torch.nn import functional
 
+from alps_geo.errors import SettingsError
 from alps_geo.models import sam_cpu_upscaling, sam_encoder
 from alps_geo.models.sam_decoder import MaskDecoder
 from alps_geo.models.sam_encoder import ImageEncoder
@@ -30,6 +33,40 @@ def test_encoder_gives_the_originals_embedding(monkeypatch, window, own):
         torch.testing.assert_close(ImageEncoder(sam)(images), expected, rtol=1e-4, atol=1e-5)
         coarse = ImageEncoder(sam, torch.bfloat16)(images)
     assert functional.cosine_similarity(coarse, expected, dim=1).min() > 0.99
+
+
+@pytest.fixture
+def fresh_compiler(tmp_path, monkeypatch):
+    """Let torch.compile forget what it has compiled, in memory and on disk."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
+# PyTorch's own: a deprecated call in the compiler, and no CUDA on this machine.
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_a_compiled_encoder_gives_the_same_embedding(dtype):
+    sam = make_sam(depth=2, global_blocks=(0,))
+    images = torch.randn(2, 3, 256, 256)
+    with torch.inference_mode():
+        plain = ImageEncoder(sam, dtype)(images)
+        compiled = ImageEncoder(sam, dtype, compiled=True)(images)
+    if dtype == torch.float32:
+        torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-5)
+    assert functional.cosine_similarity(compiled, plain, dim=1).min() > 0.99
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+@pytest.mark.filterwarnings("ignore")
+def test_no_compiler_is_said_in_one_line(monkeypatch):
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-such-compiler"))
+    with pytest.raises(SettingsError, match="install what it needs") as error:
+        ImageEncoder(make_sam(), compiled=True)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3], ids=lambda depth: f"{depth} layers")
