@@ -94,7 +94,19 @@ class HeadAttention:
 def _weigh(
     products: Numbers, scale: np.float32, by_row: Floats, by_col: Floats, sums: Floats
 ) -> None:
-    """Turn products into weights: exponentials of scores, not divided by their sums yet."""
+    """Turn products into weights: exponentials of scores, not divided by their sums yet.
+
+    Parameters
+    ----------
+    products : ndarray of float32, or of bfloat16's bits, shape (n, rows * cols)
+        Queries' with keys; changed.
+    scale : float32
+        Factor on them.
+    by_row, by_col : ndarray of float32, shapes (n or more, rows or more) and (n or more, cols)
+        What is added in each row and column of keys: minus infinity where there is none.
+    sums : ndarray of float32, shape (n,)
+        Set to the sums of weights.
+    """
     cols = by_col.shape[1]
     rows = products.shape[1] // cols
     largest, scores = np.empty(cols, np.float32), np.empty(rows * cols, np.float32)
@@ -191,7 +203,22 @@ def _attend(
     scale: np.float32,
     out: Numbers,
 ) -> None:
-    """Let some heads of a window read: from the first to the last's end, of so many."""
+    """Let some heads of a window read.
+
+    Parameters
+    ----------
+    qkv : ndarray of float32, or of bfloat16's bits, shape (rows, cols, 3 * heads * depth)
+    bias : ndarray of the same type, shape (3 * heads * depth,)
+        Stands for tokens beyond the edge.
+    tables : tuple of ndarray of float32, shape (size, depth, span)
+        By row and by column, with keys filled up to whole vectors.
+    corner : tuple of int
+        First row and column of the window.
+    heads : tuple of int
+        The first, the one after the last, and how many there are.
+    scale : float32
+    out : ndarray of the type of qkv, shape (rows, cols, heads * depth)
+    """
     by_row, by_col = tables
     first, stop, count = heads
     size, depth, span = by_row.shape
@@ -235,7 +262,14 @@ def _gather(
     keys: Floats,
     values: Floats,
 ) -> None:
-    """Take a head of a window; rows of keys and values are filled up, and keys transposed."""
+    """Take a head of a window from its queries', keys' and values' first channels.
+
+    Parameters
+    ----------
+    queries : ndarray of float32, shape (size * size or more, depth)
+    keys, values : ndarray of float32, shapes (depth, size, span) and (size, span, depth)
+        Places that rows of keys are filled up with are left as they are.
+    """
     (top, left), (first, second, third) = corner, channels
     size = len(values)
     for row in range(size):

@@ -1,7 +1,7 @@
 """The image tokens of `sam_image` on a CPU: a strip of them takes all steps of a layer at once.
 
 The steps are matrix products with few rows, each over as many columns as there are image tokens.
-PyTorch writes the result of one to memory before it begins the next. Here a strip of 256 tokens
+PyTorch writes the result of one to memory before it begins the next. Here a strip of the tokens
 with all that a prompt has written on them stays in a core's cache until the layer is done; and of
 the products that make the variance, which are symmetric, one half is enough.
 """
@@ -65,11 +65,11 @@ class _Variance(NamedTuple):
 
     Attributes
     ----------
-    tokens : ndarray of float32, shape (batch, groups, t or some more, depth)
+    tokens : ndarray of float32, shape (batch, groups, t or some more, depth + 1)
         Filled up as in `_Asking`.
     products : ndarray of float32, shape (batch, groups * t, groups * t)
         What is on the diagonal, and twice what is below; nothing above.
-    crossed : ndarray of float32, shape (groups, depth, n)
+    crossed : ndarray of float32, shape (groups, depth + 1, n)
     energy : ndarray of float32, shape (n,)
     eps : float32
     """

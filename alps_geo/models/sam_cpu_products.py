@@ -29,8 +29,8 @@ _VECTORS = 2
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 
 
-def _adder(vectors: int) -> Function:
-    """Return compiled code that adds a tile of a product, some vectors wide."""
+def _adder(count: int) -> Function:
+    """Return compiled code that adds a tile of a product, `count` vectors wide."""
 
     def write(
         context: BaseContext,
@@ -43,7 +43,7 @@ def _adder(vectors: int) -> Function:
             (kind, context.make_array(kind)(context, builder, value))
             for kind, value in zip(signature.args[:3], values[:3], strict=True)
         ]
-        _write_tile(context, builder, matrices, values[3:], vectors)
+        _write_tile(context, builder, matrices, values[3:], count)
 
     def add(
         _: object,
@@ -56,8 +56,8 @@ def _adder(vectors: int) -> Function:
         """Add a tile of the product of two matrices, from a row and column on."""
         return types.void(left, right, out, row, column), write
 
-    compiled: Function = intrinsic(add)
-    return compiled
+    adder: Function = intrinsic(add)
+    return adder
 
 
 def _write_tile(
@@ -67,7 +67,7 @@ def _write_tile(
     corner: Sequence[ir.Value],
     count: int,
 ) -> None:
-    """Write what adds a tile, some vectors wide, of a product."""
+    """Write what adds a tile, `count` vectors wide, of a product."""
     left, right, out = matrices
     row, column = corner
 

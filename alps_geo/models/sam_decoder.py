@@ -24,7 +24,7 @@ from .sam_image import ImageLayer, OwnImages, SharedLayer
 from .sam_lanes import Lanes, Workspace
 from .sam_upscaling import Upscaling
 
-#: Prompts that go through the shared part at once, which others wait for when they begin.
+#: Prompts that go through the shared part at once, at least: lanes wait for the first of them.
 _SHARED_PROMPTS = 64
 #: Prompts that a core goes on with at once, at least.
 _LEAST_PROMPTS = 4
@@ -103,8 +103,6 @@ class MaskDecoder:
         self._upscaling = upscaling(layers, self._layers[-1].bias, dtype)
         self._folded = self._upscaling.fold(self._layers[-1].value_weight)
         self._lanes = Lanes(sam.device)
-        # A GPU has one lane, and wants many.
-        self._least = _LEAST_PROMPTS if sam.device.type == "cpu" else _SHARED_PROMPTS
         self._tokens_per_image = len(positions)
         self.masks_per_prompt = int(decoder.num_multimask_outputs)
         # Tokens that answer: the predicted IoU's, and those of all masks but the single one.
@@ -123,7 +121,7 @@ class MaskDecoder:
         min_iou : float
             Masks must be above it; all pass where it is 0.
         batch : int
-            Prompts that run at once.
+            Prompts that run at once, at most.
 
         Yields
         ------
@@ -141,13 +139,16 @@ class MaskDecoder:
 
         def few_prompts() -> Iterator[tuple[int, _Prompts]]:
             """Give a few prompts at a time, with the number of the first."""
-            for start in range(0, len(points), _SHARED_PROMPTS):
-                prompts = self._run_shared(points[start : start + _SHARED_PROMPTS], read)
+            together = max(_SHARED_PROMPTS, batch)
+            # A GPU has one lane, and wants many.
+            least = _LEAST_PROMPTS if points.device.type == "cpu" else batch
+            for start in range(0, len(points), together):
+                prompts = self._run_shared(points[start : start + together], read)
                 offset = 0
                 while offset < len(prompts.codes):
                     # Fewer at a time towards the end, so that no lane waits long for another.
                     left = len(points) - start - offset
-                    size = min(batch, max(self._least, left // 4))
+                    size = min(batch, max(least, left // 4))
                     yield start + offset, prompts.take(slice(offset, offset + size))
                     offset += size
 

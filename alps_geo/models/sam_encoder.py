@@ -156,15 +156,18 @@ class _BlockRunner:
         return functional.scaled_dot_product_attention(query, key, value, scale=1.0)[..., :channels]
 
 
-def _compile(device: torch.device) -> Callable[[_BlockRunner, Tensor], Tensor]:
+def _compile(device: torch.device, dtype: torch.dtype) -> Callable[[_BlockRunner, Tensor], Tensor]:
     """Return what runs a block, compiled when it first runs on tokens of a shape."""
+    values = torch.ones(8, 8, device=device, dtype=dtype)
     try:
-        torch.compile(torch.neg)(torch.zeros(8, device=device))
+        torch.compile(lambda values: functional.gelu(values @ values))(values)
     except Exception as error:  # PyTorch raises what the compiler it wants raises.
-        reason = str(error).strip().splitlines()[0]
+        cause = getattr(error, "inner_exception", error)
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        needed = {"cpu": "g++", "cuda": "Triton"}.get(device.type, "what it needs")
         raise SettingsError(
-            f"torch.compile does not work on {device} here ({reason}): install what it needs, g++ "
-            "for a CPU or Triton for a GPU, or go on without it"
+            f"torch.compile does not work on {device.type} here ({reason}): install {needed}, or "
+            "go on without it"
         ) from error
     compiled: Callable[[_BlockRunner, Tensor], Tensor] = torch.compile(_BlockRunner.__call__)
     return compiled
@@ -200,7 +203,7 @@ class ImageEncoder:
         encoder = sam.image_encoder
         if isinstance(encoder, ImageEncoderViT) and encoder.blocks[0].attn.use_rel_pos:
             if compiled:
-                self._run = _compile(sam.device)
+                self._run = _compile(sam.device, dtype)
             side = encoder.img_size // encoder.patch_embed.proj.kernel_size[0]
             lanes = _own_lanes(sam.device, dtype)
             self._runners = [_BlockRunner(block, side, dtype, lanes) for block in encoder.blocks]

@@ -75,7 +75,8 @@ class MaskGenerator:
         accepted mask covers: faster, other masks.
     compiled : bool
         Compile the encoder's blocks with `torch.compile`, which takes some seconds with the first
-        image: for many images. Attention on a CPU is compiled anyway.
+        image: for many images. Attention on a CPU is compiled anyway, and encoders that are not
+        Meta's vision transformer run as they are.
 
     Raises
     ------

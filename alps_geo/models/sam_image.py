@@ -112,7 +112,9 @@ class ImageLayer:
         self._weights = torch.cat([carried, self.writer.write_weight])
         centered = center(self._weights)
         self.value_weight: Tensor = self.carry(centered)
-        self.asked_weight = _meet(self.writer.image_weight, carried)
+        # PyTorch on MPS refuses empty matrices (issue 187399).
+        asked = self.writer.image_weight
+        self.asked_weight: Tensor = asked[..., :0] if before is None else _meet(asked, carried)
         self.product_weight = _meet(centered, centered) / centered.shape[-1]
         self.key_weight = _meet(self.reader.image_weight, self.value_weight)
         self.read_weight = _meet(self.reader.read_weight, self.value_weight).transpose(1, 2)
@@ -271,6 +273,8 @@ class OwnImages:
 
     def _ask(self, tokens: Tensor, weight: Tensor) -> Factors:
         """Return what gives the scores of projected tokens, shape (batch, heads, t, depth)."""
+        if not self._rows:  # the first layer
+            return Factors(tokens, tokens.flatten(1, 2)[:, :, :0])
         return Factors(tokens, self._meet_written(_by_prompt(tokens, weight)))
 
     def _add_values(self, layer: ImageLayer, told: Tensor) -> Factors:
@@ -294,8 +298,6 @@ class OwnImages:
     def _meet_written(self, factors: Tensor) -> Tensor:
         """Multiply (batch, k, groups * (depth + 1)) with what was written: (batch, k, rows)."""
         batch, groups, _, depth = self.written.shape
-        if not groups:  # before the first layer has written
-            return factors.new_empty(*factors.shape[:2], 0)
         by_group = factors.view(batch, -1, groups, depth).transpose(1, 2)
         return (by_group @ self.written.transpose(2, 3)).transpose(1, 2).flatten(2)
 
@@ -330,7 +332,7 @@ class OwnImages:
         """Multiply with image tokens, but for their scale: (batch, groups * t, n)."""
         products = _by_prompt(factors.tokens, shared)
         rows = factors.folded.shape[2]
-        if not rows:  # the first layer; PyTorch on MPS refuses empty matrices (issue 187399)
+        if not rows:  # the first layer
             return products
         return torch.baddbmm(products, factors.folded, self.shares[:, :rows])
 

@@ -14,7 +14,7 @@ BOTH = pytest.mark.parametrize("kind", [OwnImages, CpuImages], ids=["with torch"
 
 @BOTH
 @pytest.mark.parametrize("prompts", [1, 5], ids=lambda count: f"{count} prompts")
-@pytest.mark.parametrize("count", [60, 256, 300], ids=lambda count: f"{count} image tokens")
+@pytest.mark.parametrize("count", [60, 464, 465, 1000], ids=lambda count: f"{count} image tokens")
 def test_every_prompt_reads_its_own_image(kind, prompts, count):
     sam = make_sam(decoder_depth=3)
     blocks = list(sam.mask_decoder.transformer.layers)
