@@ -15,15 +15,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from .sam_cpu_kernels import Floats, Numbers, as_numbers, compiled, exp, fill, store, widen
-from .sam_cpu_products import ROWS_TOGETHER, set_product
+from .sam_cpu_products import LANES, ROWS_TOGETHER, set_product
 from .sam_lanes import Lanes, Workspace
 
 #: Memory of the scores that a core makes at once, in bytes: 128 queries' with 4096 keys in float32.
 _SCORES = 2**21
 #: Heads that a core takes at once, of a window.
 _HEADS = 4
-#: Keys of a window's row are filled up to a multiple, so that rows are whole vectors.
-_KEYS = 16
 _LOWEST, _ZERO, _ONE = np.float32(-np.inf), np.float32(0), np.float32(1)
 
 
@@ -146,7 +144,8 @@ class WindowAttention:
         self._lanes = lanes
         self._heads = heads
         self._size = len(by_row)
-        missing = -self._size % _KEYS
+        # Rows of keys are whole vectors.
+        missing = -self._size % LANES
         self._by_row, self._by_col = (
             functional.pad(table.transpose(1, 2), (0, missing)).contiguous()
             for table in (by_row, by_col)

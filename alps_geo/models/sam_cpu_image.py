@@ -147,9 +147,7 @@ class CpuImages(OwnImages):
             shared.energy.numpy(),
             np.float32(layer.eps),
         )
-        # In the first layer, nothing scales what all prompts share.
-        asked = shared.asked if asks.folded.shape[2] else shared.asked + layer.writer.places
-        asking = _asking(asks, asked, layer.writer)
+        asking = _asking(asks, shared.asked, layer.writer)
         reading = _asking(reads, shared.keys, layer.reader)
         batch, rows, count = *reads.folded.shape[:2], reads.tokens.shape[2]
         read = _Read(
@@ -198,7 +196,7 @@ def _score(asking: _Asking, prompt: int, strip: _Strip) -> None:
     for head in range(len(tokens)):
         shared = asking.shared[head, :, start : start + count]
         set_product(tokens[head], shared, scores[head * asking.per_head :][: tokens.shape[1]])
-    if not folded.shape[1]:  # the first layer: places are part of what all prompts share
+    if not folded.shape[1]:  # the first layer
         return
     add_product(folded, strip.shares[: folded.shape[1]], scores[: len(folded)])
     for row in range(len(folded)):

@@ -98,7 +98,7 @@ def _normalise(
     written: Numbers, shared: Floats, scale: Floats, bias: Floats, norm: _Norm, out: Numbers
 ) -> None:
     """Put upscaled tokens together, (n, 4 * c), normalise each quarter, and take its GELU."""
-    width = len(norm.weight)
+    weight, offset, width = norm.weight, norm.bias, len(norm.weight)
     values, made = np.empty(4 * width, np.float32), np.empty(4 * width, np.float32)
     for token in range(len(written)):
         new, old, factor = written[token], shared[token], scale[token]
@@ -125,9 +125,8 @@ def _normalise(
             mean, start = means[quarter], quarter * width
             deviation = np.float32(1) / np.sqrt(energy / size + norm.eps)
             for i in range(width):
-                made[start + i] = (values[start + i] - mean) * deviation * norm.weight[
-                    i
-                ] + norm.bias[i]
+                value = (values[start + i] - mean) * deviation
+                made[start + i] = value * weight[i] + offset[i]
         row = out[token]
         for i in range(4 * width):
             store(activate(made[i], row), row, i)

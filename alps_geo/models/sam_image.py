@@ -45,7 +45,8 @@ class SharedLayer:
     Attributes
     ----------
     asked : Tensor, shape (heads, depth, n)
-        Image tokens as they ask prompts' tokens, but for what positions add.
+        Image tokens as they ask prompts' tokens. What positions add is a part in the first layer
+        only: later, what prompts have written scales the rest, and not the positions.
     energy : Tensor, shape (n,)
         Variance of the image tokens, but for what prompts wrote.
     crossed : Tensor, shape (layers so far * heads, depth + 1, n)
@@ -112,6 +113,7 @@ class ImageLayer:
         self._weights = torch.cat([carried, self.writer.write_weight])
         centered = center(self._weights)
         self.value_weight: Tensor = self.carry(centered)
+        self._is_first = before is None
         # PyTorch on MPS refuses empty matrices (issue 187399).
         asked = self.writer.image_weight
         self.asked_weight: Tensor = asked[..., :0] if before is None else _meet(asked, carried)
@@ -144,6 +146,8 @@ class ImageLayer:
             The image after this layer.
         """
         asked = self.writer.project_image(image)
+        if self._is_first:
+            asked += self.writer.places
         centered = center(image)
         channels = image.shape[1]
         crossed = self._weights @ centered.t() * (2 / channels)
@@ -322,8 +326,10 @@ class OwnImages:
         ----------
         factors : Factors
         shared, places : Tensor, shape (heads, depth, n)
-            What is scaled with the image, and what is not.
+            What is scaled with the image, and what is not; in the first layer all is in `shared`.
         """
+        if not factors.folded.shape[2]:  # the first layer
+            return _by_prompt(factors.tokens, shared)
         scores = self._multiply(factors, shared)
         scores *= self.scale[:, None]
         return scores.add_(_by_prompt(factors.tokens, places))
@@ -331,10 +337,8 @@ class OwnImages:
     def _multiply(self, factors: Factors, shared: Tensor) -> Tensor:
         """Multiply with image tokens, but for their scale: (batch, groups * t, n)."""
         products = _by_prompt(factors.tokens, shared)
-        rows = factors.folded.shape[2]
-        if not rows:  # the first layer
-            return products
-        return torch.baddbmm(products, factors.folded, self.shares[:, :rows])
+        shares = self.shares[:, : factors.folded.shape[2]]
+        return torch.baddbmm(products, factors.folded, shares)
 
     def _write(self, scores: Tensor, heads: int) -> None:
         batch, rows, columns = scores.shape
