@@ -24,11 +24,9 @@ from .progress import Progress
 from .sampling import BLOCK, Rows, Weighted, reblock, sketch, weigh
 from .settings import ClassSettings
 from .source import FeatureSource
-from .whitening import measure_axes, rotate
+from .whitening import choose_reach, draw_in, measure_axes, rotate
 
 SAMPLE_SIZE = 20000
-# A column that varies less than float32 can tell is constant; scaling it would blow up noise.
-CONSTANT = 1e-6
 _LEARNED = {
     "centers": np.float64,
     "counts": np.int64,
@@ -71,12 +69,14 @@ class ClassModel:
     Attributes
     ----------
     centers_ : ndarray of float64, shape (n_centers, n_features)
-        In standardised, weighted, whitened features.
+        In standardised, drawn in, weighted, whitened features.
     counts_ : ndarray of int64, shape (n_centers,)
         Segments each centre was made from.
     class_of_center_ : ndarray of int32, shape (n_centers,)
     mean_, scale_ : ndarray of float64, shape (n_features,)
         What standardises features: (value - mean) / scale.
+    reach_ : float
+        From how far out values then are drawn in; see `whitening`.
     axes_ : ndarray of float64, shape (n_features, n_features)
         What whitens them then; see `whitening`.
     legend_ : Legend
@@ -90,6 +90,7 @@ class ClassModel:
     class_of_center_: NDArray[np.int32]
     mean_: Rows
     scale_: Rows
+    reach_: float
     axes_: Rows
     legend_: Legend
     n_samples_: int
@@ -160,8 +161,8 @@ class ClassModel:
         found, distinct = (seen.count, seen.distinct) if seen else (0, 0)
         if seen is None or distinct < wanted:
             raise SettingsError(_too_few(wanted, found, distinct))
-        self.mean_ = seen.mean
-        self.scale_ = np.where(seen.std > CONSTANT * np.abs(seen.mean), seen.std, 1.0)
+        self.mean_, self.scale_ = seen.mean, seen.scale
+        self.reach_ = choose_reach(len(self.mean_))
         self.axes_ = measure_axes(self._standardise(seen.sample.rows), seed)
         self.n_samples_ = found
 
@@ -306,6 +307,7 @@ class ClassModel:
             "stretch": source.stretch,
             "settings": {"n_classes": self.settings.n_classes, "seed": self.settings.seed},
             "n_samples": self.n_samples_,
+            "reach": self.reach_ if np.isfinite(self.reach_) else None,
             "classes": [{"id": i, "name": names[i], "color": colors[i]} for i in legend.ids],
         }
         classfile.write(Path(path), header, {**tensors, "weights": source.weights})
@@ -343,7 +345,7 @@ class ClassModel:
             "scale": (columns,),
             "axes": (columns, columns),
         }
-        # Files of version 1 have none.
+        # Files of version 1 have no axes, those of version 1 and 2 no reach.
         tensors = {"axes": np.eye(columns), **tensors}
         for name, dtype in _LEARNED.items():
             tensor = tensors[name]
@@ -353,9 +355,10 @@ class ClassModel:
                 raise ValueError(f"{name} is not finite")
             setattr(model, name + "_", tensor)
         model.n_samples_ = int(header["n_samples"])
+        model.reach_ = np.inf if header.get("reach") is None else float(header["reach"])
         model.legend_ = Legend.restore(size, header["classes"])
-        if (model.scale_ <= 0).any() or (model.counts_ < 0).any():
-            raise ValueError("a scale or a count is below 0")
+        if (model.scale_ <= 0).any() or not model.reach_ > 0 or (model.counts_ < 0).any():
+            raise ValueError("a scale, the reach or a count is below 0")
         if set(model.class_of_center_.tolist()) != set(model.class_ids):
             raise ValueError("centres and classes do not match")
         return model
@@ -381,9 +384,8 @@ class ClassModel:
         return changed
 
     def _standardise(self, features: NDArray[np.floating]) -> Rows:
-        scale = self.source.weights / self.scale_
-        rows: Rows = (features.astype(np.float64) - self.mean_) * scale
-        return rows
+        rows = (features.astype(np.float64) - self.mean_) / self.scale_
+        return draw_in(rows, self.reach_) * self.source.weights
 
     def _transform(self, features: NDArray[np.floating]) -> Rows:
         return rotate(self._standardise(features), self.axes_)

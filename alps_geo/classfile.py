@@ -18,7 +18,7 @@ from .errors import ModelError, OutputError
 
 FILE_NAME = "classes.safetensors"
 FORMAT = "alps-geo class model"
-VERSION = 2
+VERSION = 3
 # safetensors writes several metadata entries in an order that varies; one is always the same.
 _KEY = "alps_geo"
 

@@ -21,6 +21,8 @@ Rows = NDArray[np.float64]
 BLOCK = 4096
 # Pixels from which on a segment is as sure as it is typical; the exact number matters little.
 _SURE_AREA = 64
+# A column that varies less than float32 can tell is constant; scaling it would blow up noise.
+_CONSTANT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,11 @@ class Sketch:
     std: Rows
     sample: Weighted
     distinct: int
+
+    @property
+    def scale(self) -> Rows:
+        """What columns are divided by: their deviation, 1 for those that are constant."""
+        return np.where(self.std > _CONSTANT * np.abs(self.mean), self.std, 1.0)
 
 
 def reblock(batches: Iterable[Weighted]) -> Iterator[Weighted]:

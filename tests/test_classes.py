@@ -32,7 +32,7 @@ from alps_geo.progress import RecordedProgress
 from alps_geo.sampling import BLOCK, Weighted, reblock, sketch, weigh
 from alps_geo.settings import ClassSettings
 from alps_geo.source import FeatureSource
-from alps_geo.whitening import measure_axes, rotate
+from alps_geo.whitening import choose_reach, draw_in, measure_axes, rotate
 
 STRETCH = {"kind": "percentile", "low": [0.1, 2.0, 3.0], "high": [200.0, 210.5, 1 / 3]}
 
@@ -83,7 +83,7 @@ def test_more_rows_than_the_sample_are_clustered_as_well_as_by_full_k_means() ->
     values = values[np.argsort(values[:, 0])]  # the worst order for online k-means
     model = ClassModel(ClassSettings(n_classes=12), make_source(8)).fit(cut(values, [9, 20000]))
     rows = (values - values.mean(axis=0, dtype=float)) / values.std(axis=0, dtype=float)
-    rows = rotate(rows, model.axes_)
+    rows = rotate(draw_in(rows, model.reach_), model.axes_)
     full = KMeans(12, n_init=3, random_state=1).fit(rows)
     assert model.inertia_ <= 1.02 * full.inertia_
     ours = ((rows - model.centers_[nearest(rows, model.centers_)]) ** 2).sum()
@@ -207,6 +207,53 @@ def test_files_of_version_1_have_no_axes_and_are_read(model: ClassModel, tmp_pat
     assert (ClassModel.load(path).axes_ == np.eye(6)).all()
 
 
+def test_files_of_version_2_have_no_reach_and_leave_odd_values_as_they_are(
+    model: ClassModel, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    assert ClassModel.load(path).reach_ == model.reach_ < np.inf
+    header, tensors = read_parts(path)
+    del header["reach"]
+    classfile.write(path, header, tensors)
+    older = ClassModel.load(path)
+    odd = np.asarray(model.mean_ + 9 * model.scale_, np.float32)[np.newaxis]
+    centers = older.centers_ = rotate(np.array([[9.0] * 6, [4.0] * 6]), older.axes_)
+    older.class_of_center_ = np.arange(len(centers), dtype=np.int32)
+    assert older.predict(odd).class_id.tolist() == [0]
+    assert older.predict(odd).confidence == pytest.approx(1, abs=1e-5)
+
+
+@given(
+    values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40),
+    reach=st.sampled_from([0.5, 2.0, np.inf]),
+)
+def test_values_far_out_are_drawn_in_and_keep_their_order(
+    values: list[float], reach: float
+) -> None:
+    rows = np.sort(values)[:, np.newaxis]
+    drawn = draw_in(rows, reach)
+    near = np.abs(rows) <= reach
+    assert (drawn[near] == rows[near]).all()
+    assert (np.diff(drawn[:, 0]) >= 0).all()
+    assert (np.sign(drawn) == np.sign(rows)).all()
+    assert (np.abs(drawn) <= np.abs(rows)).all()
+    alone = np.concatenate([draw_in(row[np.newaxis], reach) for row in rows])
+    assert alone.tobytes() == drawn.tobytes()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_few_odd_segments_share_a_class_however_far_apart_they_are(seed: int) -> None:
+    """Roofs of strong colours are one kind of thing; squared distances would part them."""
+    values, _ = make_blobs(4000, columns=3, blobs=4, noise=0.3, seed=seed)
+    odd = np.zeros((4, 3), np.float32)
+    odd[:, 0] = (8, 12, 18, 30)
+    model = ClassModel(ClassSettings(n_classes=5), make_source(3))
+    model.fit([np.concatenate([values, odd.repeat(20, axis=0)])])
+    (shared,) = set(model.predict(odd).class_id.tolist())
+    assert shared not in model.predict(values).class_id
+
+
 def test_whitened_rows_scatter_more_alike_inside_small_clusters() -> None:
     rng = np.random.default_rng(3)
     rows = rng.normal(size=(4000, 8)) @ rng.normal(size=(8, 8))
@@ -228,6 +275,7 @@ def test_what_cannot_be_measured_stays_as_it_is(shape: tuple[int, int]) -> None:
     rows = np.random.default_rng(1).normal(size=shape)
     assert (measure_axes(rows, 0) == np.eye(shape[1])).all()
     assert (measure_axes(np.zeros((100, 3)), 0) == np.eye(3)).all()
+    assert choose_reach(64) < choose_reach(65) == np.inf
 
 
 def test_the_online_step_is_that_of_mini_batch_k_means() -> None:
@@ -382,8 +430,8 @@ def test_a_near_tie_is_decided_by_exact_distances_not_by_a_matrix_product() -> N
 def test_confidence_is_the_margin_between_the_two_nearest_classes() -> None:
     values = np.array([[0.0], [0.0], [4.0], [4.0]], np.float32)
     model = ClassModel(ClassSettings(n_classes=2), make_source(1)).fit([values])
-    found = model.predict(np.array([[0.0], [1.0], [2.0], [3.0], [-4.0]], np.float32))
-    assert found.confidence.tolist() == pytest.approx([1, 2 / 3, 0, 2 / 3, 1 / 2])
+    found = model.predict(np.array([[0.0], [1.0], [2.0], [3.0], [-1.0]], np.float32))
+    assert found.confidence.tolist() == pytest.approx([1, 2 / 3, 0, 2 / 3, 4 / 5])
     assert found.confidence.dtype == np.float32
     assert found.class_id.dtype == np.uint16
 
@@ -642,6 +690,8 @@ def test_tensors_that_cannot_be_are_refused(
         ("settings", {"n_classes": 1, "seed": 0}, "n-classes must be"),
         ("settings", {"k": 1}, "unexpected keyword"),
         ("mask_model", None, "TypeError"),
+        ("reach", 0.0, "below 0"),
+        ("reach", "far", "could not convert"),
     ],
 )
 def test_headers_that_cannot_be_are_refused(
@@ -668,8 +718,8 @@ def write_safetensors(path: Path, metadata: dict[str, str]) -> None:
         ({"alps_geo": "[]"}, "does not say that it is one"),
         ({"alps_geo": '{"format": "cake"}'}, "does not say that it is one"),
         (
-            {"alps_geo": '{"format": "alps-geo class model", "version": 3}'},
-            "by a newer alps-geo .*version 3, this one reads up to 2.; upgrade",
+            {"alps_geo": '{"format": "alps-geo class model", "version": 4}'},
+            "by a newer alps-geo .*version 4, this one reads up to 3.; upgrade",
         ),
     ],
 )
