@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from . import classfile
 from .clustering import cluster, margin, nearest, update_online
-from .errors import ModelError, SettingsError
+from .errors import AlpsGeoError, ModelError, SettingsError
 from .legend import Legend
 from .progress import Progress
 from .sampling import BLOCK, Rows, Weighted, reblock, sketch, weigh
@@ -76,7 +76,7 @@ class ClassModel:
     mean_, scale_ : ndarray of float64, shape (n_features,)
         What standardises features: (value - mean) / scale.
     reach_ : float
-        From how far out values then are drawn in; see `whitening`.
+        Standard deviations beyond which values then are drawn in; infinite where none are.
     axes_ : ndarray of float64, shape (n_features, n_features)
         What whitens them then; see `whitening`.
     legend_ : Legend
@@ -325,7 +325,7 @@ class ClassModel:
         header, tensors = classfile.read(file)
         try:
             return cls._restore(header, tensors)
-        except (KeyError, TypeError, ValueError, SettingsError, ModelError) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError, AlpsGeoError) as error:
             raise classfile.damaged(file, f"{type(error).__name__}: {error}") from error
 
     @classmethod
@@ -358,7 +358,7 @@ class ClassModel:
         model.reach_ = np.inf if header.get("reach") is None else float(header["reach"])
         model.legend_ = Legend.restore(size, header["classes"])
         if (model.scale_ <= 0).any() or not model.reach_ > 0 or (model.counts_ < 0).any():
-            raise ValueError("a scale, the reach or a count is below 0")
+            raise ValueError("a scale or the reach is not above 0, or a count below it")
         if set(model.class_of_center_.tolist()) != set(model.class_ids):
             raise ValueError("centres and classes do not match")
         return model

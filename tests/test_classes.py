@@ -198,30 +198,54 @@ def test_weights_must_fit_the_names() -> None:
 # Clustering, piece by piece
 
 
-def test_files_of_version_1_have_no_axes_and_are_read(model: ClassModel, tmp_path: Path) -> None:
-    path = tmp_path / "m.safetensors"
-    model.save(path)
-    header, tensors = read_parts(path)
-    del tensors["axes"]
-    classfile.write(path, header, tensors)
-    assert (ClassModel.load(path).axes_ == np.eye(6)).all()
-
-
-def test_files_of_version_2_have_no_reach_and_leave_odd_values_as_they_are(
-    model: ClassModel, tmp_path: Path
+@pytest.mark.parametrize(("version", "missing"), [(1, {"axes", "reach"}), (2, {"reach"})])
+def test_files_of_earlier_versions_classify_as_they_did(
+    version: int, missing: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    values, _ = make_blobs(2000, noise=1.0)
+    values[::50] *= 5
+    weights = np.linspace(0.5, 2, 6)
+    model = ClassModel(ClassSettings(n_classes=5), make_source(6, weights.tolist())).fit([values])
     path = tmp_path / "m.safetensors"
     model.save(path)
-    assert ClassModel.load(path).reach_ == model.reach_ < np.inf
     header, tensors = read_parts(path)
-    del header["reach"]
-    classfile.write(path, header, tensors)
+    monkeypatch.setattr(classfile, "VERSION", version)
+    classfile.write(
+        path,
+        {name: value for name, value in header.items() if name not in missing},
+        {name: value for name, value in tensors.items() if name not in missing},
+    )
+    monkeypatch.undo()
+    axes = np.eye(6) if "axes" in missing else model.axes_
+    rows = rotate((values - model.mean_) * (weights / model.scale_), axes)
     older = ClassModel.load(path)
-    odd = np.asarray(model.mean_ + 9 * model.scale_, np.float32)[np.newaxis]
-    centers = older.centers_ = rotate(np.array([[9.0] * 6, [4.0] * 6]), older.axes_)
-    older.class_of_center_ = np.arange(len(centers), dtype=np.int32)
-    assert older.predict(odd).class_id.tolist() == [0]
-    assert older.predict(odd).confidence == pytest.approx(1, abs=1e-5)
+    assert read_parts(path)[0]["version"] == version
+    assert (older.predict(values).class_id == nearest(rows, model.centers_)).all()
+    assert (older.predict(values).class_id != model.predict(values).class_id).any()
+
+
+def test_rows_are_drawn_in_then_weighted_then_whitened() -> None:
+    values, _ = make_blobs(2000, noise=1.0)
+    values[::50] *= 5
+    weights = np.linspace(0.5, 2, 6)
+    model = ClassModel(ClassSettings(n_classes=5), make_source(6, weights.tolist())).fit([values])
+    rows = draw_in((values - model.mean_) / model.scale_, model.reach_) * weights
+    np.testing.assert_allclose(model.axes_, measure_axes(rows, 0), rtol=1e-6)
+    rows = rotate(rows, model.axes_)
+    index = nearest(rows, model.centers_)
+    means = [rows[index == number].mean(axis=0) for number in range(5)]
+    np.testing.assert_allclose(means, model.centers_, atol=1e-3)
+    assert (model.predict(values).class_id == index).all()
+
+
+def test_many_columns_are_kept_in_the_file_as_they_are(tmp_path: Path) -> None:
+    values, _ = make_blobs(500, columns=65)
+    model = ClassModel(ClassSettings(n_classes=5), make_source(65)).fit([values])
+    model.save(tmp_path / "m.safetensors")
+    again = ClassModel.load(tmp_path / "m.safetensors")
+    assert again.reach_ == model.reach_ == np.inf
+    assert (again.axes_ == np.eye(65)).all()
+    assert (again.predict(values).class_id == model.predict(values).class_id).all()
 
 
 @given(
@@ -243,7 +267,7 @@ def test_values_far_out_are_drawn_in_and_keep_their_order(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_few_odd_segments_share_a_class_however_far_apart_they_are(seed: int) -> None:
+def test_a_few_odd_segments_share_a_class(seed: int) -> None:
     """Roofs of strong colours are one kind of thing; squared distances would part them."""
     values, _ = make_blobs(4000, columns=3, blobs=4, noise=0.3, seed=seed)
     odd = np.zeros((4, 3), np.float32)
@@ -666,7 +690,7 @@ def read_parts(path: Path) -> tuple[dict[str, object], dict[str, NDArray[np.gene
         ("centers", np.full((5, 6), np.nan), "centers is not finite"),
         ("centers", np.zeros((4, 6)), r"centers is float64 of shape \(4, 6\)"),
         ("mean", np.zeros(6, np.float32), "mean is float32"),
-        ("scale", np.zeros(6), "below 0"),
+        ("scale", np.zeros(6), "not above 0"),
         ("axes", np.zeros((6, 5)), r"axes is float64 of shape \(6, 5\)"),
         ("weights", np.ones(5, np.float32), "6 features"),
         ("class_of_center", np.zeros(5, np.int32), "centres and classes do not match"),
@@ -690,8 +714,9 @@ def test_tensors_that_cannot_be_are_refused(
         ("settings", {"n_classes": 1, "seed": 0}, "n-classes must be"),
         ("settings", {"k": 1}, "unexpected keyword"),
         ("mask_model", None, "TypeError"),
-        ("reach", 0.0, "below 0"),
+        ("reach", 0.0, "not above 0"),
         ("reach", "far", "could not convert"),
+        ("reach", 10**400, "too large"),
     ],
 )
 def test_headers_that_cannot_be_are_refused(
@@ -717,6 +742,8 @@ def write_safetensors(path: Path, metadata: dict[str, str]) -> None:
         ({"alps_geo": "{"}, "its header is no JSON"),
         ({"alps_geo": "[]"}, "does not say that it is one"),
         ({"alps_geo": '{"format": "cake"}'}, "does not say that it is one"),
+        ({"alps_geo": '{"format": "alps-geo class model", "reach": NaN}'}, "its checksum"),
+        ({"alps_geo": '{"format": "alps-geo class model", "reach": 1e999}'}, "its checksum"),
         (
             {"alps_geo": '{"format": "alps-geo class model", "version": 4}'},
             "by a newer alps-geo .*version 4, this one reads up to 3.; upgrade",
