@@ -67,6 +67,11 @@ def find(path: str | Path) -> Path:
     return path / FILE_NAME if path.is_dir() else path
 
 
+def checksum(path: str | Path | None) -> str | None:
+    """Return the SHA-256 of a file that can be read, None where there is no path."""
+    return None if path is None else hashlib.sha256(find(path).read_bytes()).hexdigest()
+
+
 def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Read header and tensors, and check that they are as they were written.
 

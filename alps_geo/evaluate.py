@@ -24,6 +24,7 @@ from .agreement import Matching
 from .errors import ReferenceDataError, RunError
 from .progress import NoProgress, Progress
 from .references import ClassSource, RasterClasses, check_exists, open_classes, open_reference
+from .store import RunFolder
 
 #: Side of the windows that are counted at once, in pixels.
 BLOCK_PX = 2048
@@ -229,7 +230,10 @@ def _rasters_of(path: str) -> dict[str, str]:
     folder = Path(path)
     if not folder.is_dir():
         check_exists(path)
+        if _is_of_run(folder):
+            RunFolder(folder.parent).require_whole()
         return {"": path}
+    RunFolder(folder).require_whole()
     if (folder / "labels.tif").is_file():
         return {"": str(folder / "labels.tif")}
     found = sorted(folder.glob("*.labels.tif"))

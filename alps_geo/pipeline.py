@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from . import classfile
 from .assembly import SceneRun, grid_to_json
 from .classes import ClassModel, Prediction
 from .errors import SettingsError
@@ -144,6 +145,7 @@ def label_scenes(
         "software": describe_software(),
         "settings": describe_settings(settings),
         "model": manifest["model"],
+        "class_model": classfile.checksum(given),
         "stretch": manifest["stretch"],
         "scenes": [
             describe_scene(part, scene.name, scene.fingerprint)
@@ -196,6 +198,7 @@ def classify(
             )
     found = _find_classes(run, model, wanted)
     record["settings"]["classes"] = dataclasses.asdict(wanted)
+    record["class_model"] = classfile.checksum(classes)
     return _write_results(run, found, record)
 
 
@@ -267,12 +270,12 @@ def _manifest(
             "checksum": model.checksum,
             "precision": settings.model.precision,
         },
-        "stretch": stretch.to_dict(),
         "settings": {name: chosen[name] for name in ("scene", "tiles", "masks")},
         "scenes": {
             stem: {"fingerprint": scene.fingerprint, "grid": grid_to_json(scene.grid)}
             for stem, scene in scenes.items()
         },
+        "stretch": stretch.to_dict(),
     }
 
 

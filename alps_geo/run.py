@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import classfile
 from .assembly import SceneRun, grid_from_json
 from .errors import RunError
 from .outputs import Outputs
@@ -67,12 +68,13 @@ class Run:
         Raises
         ------
         RunError
-            If they were made with other classes or outputs than the settings ask for.
+            If they were made with other classes or outputs than the settings ask for, or the class
+        model that they name has changed.
         """
         if not self.outputs().record.exists() or RunFolder(self.out).results_outdated:
             return False
-        there = read_record(self.outputs().record)["settings"]
-        now = describe_settings(settings)
+        record = read_record(self.outputs().record)
+        there, now = record["settings"], describe_settings(settings)
         for part in ("classes", "outputs"):
             for name, value in now[part].items():
                 if there[part][name] != value:
@@ -83,6 +85,14 @@ class Run:
                         f"{self.out} holds this run with {name.replace('_', '-')}"
                         f" {there[part][name]}, not {value}; use {remedy}, or another folder"
                     )
+        given = settings.classes.classes
+        # Runs of earlier versions do not know what was in the class model.
+        checksum = classfile.checksum(given)
+        if record.get("class_model", checksum) != checksum:
+            raise RunError(
+                f"{self.out} holds this run with the classes that {given} had then, and it has"
+                f" changed; use `alps-geo classify {self.out} --classes {given}`, or another folder"
+            )
         return all(path.exists() for path in (*self.outputs().labels, *self.outputs().packages))
 
 

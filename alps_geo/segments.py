@@ -141,8 +141,12 @@ def load_segments(folder: Path) -> Segments:
         table = pq.read_table(folder / "segments.parquet")
         header = json.loads(table.schema.metadata[b"alps_geo"])
         features = np.load(folder / "features.npy", mmap_mode="r")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{folder} has no finished segments: {error}; run `label` again") from error
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise RunError(
+            f"the segments in {folder} are missing or damaged ({reason}); run `label` with"
+            " --overwrite"
+        ) from error
     columns = {name: table[name].to_numpy() for name in table.column_names}
     return Segments(
         **columns,

@@ -128,7 +128,8 @@ class RunFolder:
         """
         wanted = {"format": FORMAT, **json.loads(json.dumps(manifest))}
         if self.manifest_path.exists() and not overwrite:
-            difference = _difference(self.read_manifest(), wanted)
+            present = self.read_manifest()
+            difference = _other_scenes(present, wanted) or _difference(present, wanted)
             if difference:
                 raise RunError(
                     f"{self.out} holds another run ({difference}); choose another folder,"
@@ -192,6 +193,14 @@ class RunFolder:
         except OSError as error:
             raise OutputError(f"cannot write to {self.path}: {error.strerror}") from error
 
+    def require_whole(self) -> None:
+        """Raise `RunError` while some results are of one command and some of another."""
+        if self.results_outdated:
+            raise RunError(
+                f"the results in {self.out} were not all written: a command is at work there, or"
+                " was stopped; give that command again first"
+            )
+
     def _remove_leftovers(self) -> None:
         """Remove the beginnings of files that a killed run left."""
         for folder in (self.out, self.path, *self.path.glob("*"), *self.path.glob("*/tiles")):
@@ -219,6 +228,17 @@ class RunFolder:
     def tile_path(self, stem: str, tile: Tile) -> Path:
         """Return where a tile's record is, or will be."""
         return self.scene_folder(stem) / "tiles" / f"{tile.name}.parquet"
+
+
+def _other_scenes(present: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Say of which other scenes a run is, empty if it is of the same or something else differs."""
+    if any(present.get(part) != wanted.get(part) for part in ("format", "model", "settings")):
+        return ""
+    old, new = present.get("scenes", {}), wanted.get("scenes", {})
+    if old.keys() != new.keys():
+        return f"of {', '.join(old)}, not of {', '.join(new)}"
+    changed = [stem for stem in new if old[stem] != new[stem]]
+    return f"of another {changed[0]}: the image, or the area, is not the same" if changed else ""
 
 
 def _difference(present: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> str:

@@ -59,11 +59,13 @@ def class_rows(folder: Path) -> list[ClassRow]:
     Raises
     ------
     RunError
-        If the folder holds no finished run.
+        If the folder holds no finished run, or results that were not all written.
     """
     from alps_geo.record import read_record
+    from alps_geo.store import RunFolder
 
     record = read_record(folder / "run.json")
+    RunFolder(folder).require_whole()
     sizes: dict[int, tuple[int, int]] = {}
     for package in sorted(folder.glob("*labels.gpkg")):
         for class_id, segments, area_px in _read_sizes(package):

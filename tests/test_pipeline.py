@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import geopandas
@@ -11,18 +12,23 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from click.testing import CliRunner
 from geopandas.testing import assert_geodataframe_equal
 from numpy.typing import NDArray
 from pyproj import Geod
 from rasterio.features import rasterize
 
 import alps_geo
+from alps_geo.classes import ClassModel
+from alps_geo.cli.main import cli
 from alps_geo.errors import Cancelled, ModelError, RunError, SceneError, SettingsError
+from alps_geo.evaluate import evaluate
 from alps_geo.models.fake import FakeModel, draw_objects
 from alps_geo.outputs import Outputs
 from alps_geo.pipeline import classify, edit_classes, label, label_scenes
 from alps_geo.progress import NoProgress, RecordedProgress
 from alps_geo.settings import Settings
+from alps_geo.store import RunFolder
 
 from .conftest import SceneFactory, draw_landscape
 from .strategies import number_parts
@@ -146,6 +152,55 @@ def test_a_folder_with_another_run_is_refused_with_the_difference(
     scene, outputs = landscape_run
     with pytest.raises(RunError, match=said):
         label(scene, outputs.folder, **{**SMALL, **change})
+
+
+def test_a_class_model_that_has_changed_does_not_pass_for_the_one_that_was_used(
+    landscape_run: tuple[Path, Outputs],
+    make_scene: SceneFactory,
+    tmp_path: Path,
+    progress: RecordedProgress,
+) -> None:
+    shutil.copytree(landscape_run[1].folder, tmp_path / "first")
+    other = make_scene(draw_landscape(200, 250, seed=5), "other.tif")
+    options = {**SMALL, "classes": str(tmp_path / "first")}
+    out = tmp_path / "out"
+    label(other, out, **options)
+    edit_classes(tmp_path / "first", names={0: "sand"})
+    with pytest.raises(RunError, match="has changed; use `alps-geo classify"):
+        label(other, out, **options)
+    classify(out, classes=str(tmp_path / "first"))
+    outputs = label(other, out, **options, progress=progress)
+    assert re.search("finished; nothing to do", progress.messages[-1])
+    assert ClassModel.load(outputs.classes).names[0] == "sand"
+
+
+@pytest.mark.parametrize("name", ["features.npy", "segments.parquet"])
+@pytest.mark.parametrize("content", [b"", b"junk"], ids=["empty", "junk"])
+def test_damaged_segments_are_named(
+    landscape_run: tuple[Path, Outputs], tmp_path: Path, name: str, content: bytes
+) -> None:
+    shutil.copytree(landscape_run[1].folder, tmp_path / "out")
+    (found,) = (tmp_path / "out" / "run").glob(f"*/{name}")
+    found.write_bytes(content)
+    with pytest.raises(RunError, match=r"missing or damaged .*; run `label` with --overwrite"):
+        classify(tmp_path / "out", n_classes=3)
+
+
+def test_results_of_two_commands_are_not_compared(
+    landscape_run: tuple[Path, Outputs], tmp_path: Path
+) -> None:
+    """What a command that was stopped in mid-writing leaves is of the one and of the other."""
+    out = tmp_path / "out"
+    shutil.copytree(landscape_run[1].folder, out)
+    RunFolder(out).results_outdated = True
+    for labels in (out, out / "labels.tif"):
+        with pytest.raises(RunError, match=r"not all written.*give that command again first"):
+            evaluate(labels, landscape_run[1].folder)
+    listed = CliRunner().invoke(cli, ["classes", str(out)])
+    assert listed.exit_code == 2
+    assert "not all written" in listed.output
+    classify(out, n_classes=3)
+    evaluate(out, landscape_run[1].folder)
 
 
 def test_a_class_model_gives_the_same_ids_there_and_back(

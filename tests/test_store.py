@@ -91,6 +91,24 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         temporary.write_text("x")
 
 
+@pytest.mark.parametrize(
+    ("scenes", "said"),
+    [
+        ({"b": {"fingerprint": "1"}}, r"another run \(of a, not of b\); choose"),
+        ({"a": {"fingerprint": "1"}, "b": {"fingerprint": "1"}}, "of a, not of a, b"),
+        ({"a": {"fingerprint": "2"}}, "of another a: the image, or the area, is not the same"),
+    ],
+    ids=["other", "more", "changed"],
+)
+def test_a_run_of_other_scenes_is_named_by_them(
+    tmp_path: Path, scenes: dict[str, object], said: str
+) -> None:
+    folder = RunFolder(tmp_path / "out")
+    folder.start({"scenes": {"a": {"fingerprint": "1"}}, "stretch": [1]}, overwrite=False)
+    with pytest.raises(RunError, match=said):
+        folder.start({"scenes": scenes, "stretch": [2]}, overwrite=False)
+
+
 def test_a_folder_goes_on_with_its_own_run_only(tmp_path: Path) -> None:
     manifest = {"settings": {"tiles": {"size": 64}}, "model": "builtin"}
     folder = RunFolder(tmp_path / "out")
