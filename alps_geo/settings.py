@@ -80,7 +80,10 @@ class SceneSettings:
             len(self.bands) in (0, 1, 3),
             f"bands must name one or three bands, not {len(self.bands)}",
         )
-        _check(min(self.bands, default=1) >= 1, f"bands are counted from 1, not {self.bands}")
+        _check(
+            min(self.bands, default=1) >= 1,
+            f"bands are counted from 1, there is no band {min(self.bands, default=1)}",
+        )
         _check_choice("stretch", self.stretch, STRETCHES)
         _check(self.gsd is None or self.gsd > 0, f"gsd must be above 0 metres, not {self.gsd}")
 
@@ -111,7 +114,7 @@ class TileSettings:
         _check(
             0 <= self.overlap <= self.size // 2 and self.overlap % 2 == 0,
             f"overlap must be an even number from 0 to half the tile size"
-            f" ({self.size // 2}), not {self.overlap}",
+            f" ({self.size // 2}), not {self.overlap}; set it with the tile size",
         )
 
 
@@ -144,7 +147,10 @@ class MaskSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        _check(0 < self.area_threshold <= 1, "area-threshold must be above 0 and at most 1")
+        _check(
+            0 < self.area_threshold <= 1,
+            f"area-threshold must be above 0 and at most 1, not {self.area_threshold}",
+        )
         _check(self.min_area_px >= 1, f"min-area-px must be at least 1, not {self.min_area_px}")
         _check(
             1 <= self.points_per_side <= 256,
@@ -213,7 +219,7 @@ class ClassSettings:
         """Check every value."""
         _check(
             2 <= self.n_classes <= 65535,
-            f"n-classes must be from 2 to 65535, not {self.n_classes}; use 2 or more",
+            f"n-classes must be from 2 to 65535, not {self.n_classes}",
         )
         _check(0 <= self.seed < 2**32, f"seed must be from 0 to 4294967295, not {self.seed}")
 
