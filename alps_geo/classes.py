@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from . import classfile
 from .clustering import cluster, margin, nearest, update_online
-from .errors import AlpsGeoError, ModelError, SettingsError
+from .errors import ModelError, SettingsError
 from .legend import Legend
 from .progress import Progress
 from .sampling import BLOCK, Rows, Weighted, reblock, sketch, weigh
@@ -325,7 +325,7 @@ class ClassModel:
         header, tensors = classfile.read(file)
         try:
             return cls._restore(header, tensors)
-        except (LookupError, TypeError, ValueError, ArithmeticError, AlpsGeoError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, SettingsError, ModelError) as error:
             raise classfile.damaged(file, f"{type(error).__name__}: {error}") from error
 
     @classmethod

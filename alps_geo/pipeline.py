@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import classfile
-from .assembly import SceneRun, grid_to_json
+from .assembly import grid_to_json
 from .classes import ClassModel, Prediction
 from .errors import SettingsError
 from .geopackage import SegmentTable
@@ -33,12 +33,11 @@ from .record import (
     describe_software,
     peak_memory_mb,
 )
-from .run import Run, open_run
+from .run import Run, open_run, plan_scene
 from .scene import Scene, measure_stretch, open_scene
 from .segments import Segments
-from .settings import ClassSettings, Settings, TileSettings
+from .settings import ClassSettings, Settings
 from .store import RunFolder
-from .tiles import plan_tiles
 from .workers import Job, run_jobs
 
 #: Segments whose features are read at once.
@@ -116,8 +115,7 @@ def label_scenes(
     clock = Stopwatch(progress or NoProgress())
     clock.stage("scenes")
     opened = _open_scenes(scenes, settings, clock)
-    given = settings.classes.classes
-    classes = None if given is None else ClassModel.load(given)
+    classes, checksum = _load_classes(settings.classes.classes)
     stretch = (
         measure_stretch(list(opened.values()), skip_unreadable=settings.run.skip_unreadable)
         if classes is None
@@ -130,9 +128,9 @@ def label_scenes(
     manifest = _manifest(opened, settings, model, stretch)
     folder = RunFolder(Path(out))
     known = folder.start(manifest, overwrite=settings.run.overwrite)
-    runs = [_scene_run(folder, stem, scene, settings.tiles) for stem, scene in opened.items()]
+    runs = [plan_scene(folder, stem, scene.grid, settings.tiles) for stem, scene in opened.items()]
     run = Run(folder.out, tuple(runs), manifest, clock)
-    if known and run.is_finished(settings):
+    if known and run.is_finished(settings, checksum):
         clock.message(
             f"{out} holds this very run, finished; nothing to do (--overwrite runs again)"
         )
@@ -145,7 +143,7 @@ def label_scenes(
         "software": describe_software(),
         "settings": describe_settings(settings),
         "model": manifest["model"],
-        "class_model": classfile.checksum(given),
+        "class_model": checksum,
         "stretch": manifest["stretch"],
         "scenes": [
             describe_scene(part, scene.name, scene.fingerprint)
@@ -188,7 +186,7 @@ def classify(
     run, record = open_run(Path(out), progress)
     present = record["settings"]["classes"]
     wanted = ClassSettings(n_classes or present["n_classes"], classes, seed)
-    model = None if classes is None else ClassModel.load(classes)
+    model, checksum = _load_classes(classes)
     if model is not None:
         model.require_model(run.manifest["model"]["name"], run.manifest["model"]["checksum"])
         if model.source.stretch != run.manifest["stretch"]:
@@ -198,7 +196,7 @@ def classify(
             )
     found = _find_classes(run, model, wanted)
     record["settings"]["classes"] = dataclasses.asdict(wanted)
-    record["class_model"] = classfile.checksum(classes)
+    record["class_model"] = checksum
     return _write_results(run, found, record)
 
 
@@ -260,7 +258,7 @@ def _open_scenes(paths: Sequence[str], settings: Settings, progress: Progress) -
 def _manifest(
     scenes: Mapping[str, Scene], settings: Settings, model: MaskModel, stretch: Stretch
 ) -> dict[str, Any]:
-    """Return all that the stored tiles depend on."""
+    """Return all that the stored tiles depend on; of several differences the first is named."""
     chosen = describe_settings(settings)
     # The fingerprint has the area's polygons; where their file lies does not matter.
     chosen["scene"].pop("aoi")
@@ -279,9 +277,9 @@ def _manifest(
     }
 
 
-def _scene_run(folder: RunFolder, stem: str, scene: Scene, settings: TileSettings) -> SceneRun:
-    tiles = plan_tiles(scene.grid.height, scene.grid.width, settings)
-    return SceneRun(folder.scene_folder(stem), stem, scene.grid, tuple(tiles))
+def _load_classes(path: str | None) -> tuple[ClassModel | None, str | None]:
+    """Return the class model that was named, and what tells its file from another."""
+    return (None, None) if path is None else (ClassModel.load(path), classfile.checksum(path))
 
 
 def _label_tiles(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import classfile
 from .assembly import SceneRun, grid_from_json
 from .errors import RunError
+from .grid import Grid
 from .outputs import Outputs
 from .progress import NoProgress, Progress, Stopwatch
 from .record import describe_settings, read_record
@@ -62,14 +62,20 @@ class Run:
             self.manifest["stretch"],
         )
 
-    def is_finished(self, settings: Settings) -> bool:
+    def is_finished(self, settings: Settings, checksum: str | None) -> bool:
         """Return whether all results are there.
+
+        Parameters
+        ----------
+        settings : Settings
+        checksum : str or None
+            Of the class model's file that they name, as it is now.
 
         Raises
         ------
         RunError
             If they were made with other classes or outputs than the settings ask for, or the class
-        model that they name has changed.
+            model that these name has changed.
         """
         if not self.outputs().record.exists() or RunFolder(self.out).results_outdated:
             return False
@@ -85,10 +91,9 @@ class Run:
                         f"{self.out} holds this run with {name.replace('_', '-')}"
                         f" {there[part][name]}, not {value}; use {remedy}, or another folder"
                     )
-        given = settings.classes.classes
         # Runs of earlier versions do not know what was in the class model.
-        checksum = classfile.checksum(given)
         if record.get("class_model", checksum) != checksum:
+            given = settings.classes.classes
             raise RunError(
                 f"{self.out} holds this run with the classes that {given} had then, and it has"
                 f" changed; use `alps-geo classify {self.out} --classes {given}`, or another folder"
@@ -119,9 +124,14 @@ def open_run(out: Path, progress: Progress | None) -> tuple[Run, dict[str, Any]]
     manifest = folder.read_manifest()
     record = read_record(out / "run.json")
     cut = TileSettings(**manifest["settings"]["tiles"])
-    scenes = []
-    for stem, facts in manifest["scenes"].items():
-        grid = grid_from_json(facts["grid"])
-        tiles = plan_tiles(grid.height, grid.width, cut)
-        scenes.append(SceneRun(folder.scene_folder(stem), stem, grid, tuple(tiles)))
+    scenes = [
+        plan_scene(folder, stem, grid_from_json(facts["grid"]), cut)
+        for stem, facts in manifest["scenes"].items()
+    ]
     return Run(out, tuple(scenes), manifest, Stopwatch(progress or NoProgress())), record
+
+
+def plan_scene(folder: RunFolder, stem: str, grid: Grid, settings: TileSettings) -> SceneRun:
+    """Return a scene's part of a run, which knows its tiles."""
+    tiles = plan_tiles(grid.height, grid.width, settings)
+    return SceneRun(folder.scene_folder(stem), stem, grid, tuple(tiles))

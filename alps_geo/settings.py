@@ -80,10 +80,8 @@ class SceneSettings:
             len(self.bands) in (0, 1, 3),
             f"bands must name one or three bands, not {len(self.bands)}",
         )
-        _check(
-            min(self.bands, default=1) >= 1,
-            f"bands are counted from 1, there is no band {min(self.bands, default=1)}",
-        )
+        lowest = min(self.bands, default=1)
+        _check(lowest >= 1, f"bands are counted from 1, there is no band {lowest}")
         _check_choice("stretch", self.stretch, STRETCHES)
         _check(self.gsd is None or self.gsd > 0, f"gsd must be above 0 metres, not {self.gsd}")
 

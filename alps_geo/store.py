@@ -128,8 +128,7 @@ class RunFolder:
         """
         wanted = {"format": FORMAT, **json.loads(json.dumps(manifest))}
         if self.manifest_path.exists() and not overwrite:
-            present = self.read_manifest()
-            difference = _other_scenes(present, wanted) or _difference(present, wanted)
+            difference = _difference(self.read_manifest(), wanted)
             if difference:
                 raise RunError(
                     f"{self.out} holds another run ({difference}); choose another folder,"
@@ -230,28 +229,29 @@ class RunFolder:
         return self.scene_folder(stem) / "tiles" / f"{tile.name}.parquet"
 
 
-def _other_scenes(present: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """Say of which other scenes a run is, empty if it is of the same or something else differs."""
-    if any(present.get(part) != wanted.get(part) for part in ("format", "model", "settings")):
-        return ""
-    old, new = present.get("scenes", {}), wanted.get("scenes", {})
-    if old.keys() != new.keys():
-        return f"of {', '.join(old)}, not of {', '.join(new)}"
-    changed = [stem for stem in new if old[stem] != new[stem]]
-    return f"of another {changed[0]}: the image, or the area, is not the same" if changed else ""
-
-
 def _difference(present: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> str:
     """Name the first thing in which two manifests differ, empty if there is none."""
     for key in [*wanted, *(key for key in present if key not in wanted)]:
         old, new = present.get(key), wanted.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            inner = _difference(old, new, f"{prefix}{key} ")
+            inner = (
+                _other_scenes(old, new)
+                if key == "scenes"
+                else _difference(old, new, f"{prefix}{key} ")
+            )
             if inner:
                 return inner
         elif old != new:
             return f"{prefix}{key} is {old} there, and {new} now".replace("_", "-")
     return ""
+
+
+def _other_scenes(present: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Say of which other scenes a run is, empty if it is of these."""
+    if present.keys() != wanted.keys():
+        return f"of {', '.join(present)}, not of {', '.join(wanted)}"
+    changed = [stem for stem in wanted if present[stem] != wanted[stem]]
+    return f"of another {changed[0]}: the image, or the area, is not the same" if changed else ""
 
 
 def write_tile(path: Path, record: TileRecord) -> None:

@@ -454,8 +454,10 @@ def test_a_near_tie_is_decided_by_exact_distances_not_by_a_matrix_product() -> N
 def test_confidence_is_the_margin_between_the_two_nearest_classes() -> None:
     values = np.array([[0.0], [0.0], [4.0], [4.0]], np.float32)
     model = ClassModel(ClassSettings(n_classes=2), make_source(1)).fit([values])
-    found = model.predict(np.array([[0.0], [1.0], [2.0], [3.0], [-1.0]], np.float32))
-    assert found.confidence.tolist() == pytest.approx([1, 2 / 3, 0, 2 / 3, 4 / 5])
+    found = model.predict(np.array([[0.0], [1.0], [2.0], [3.0], [-1.0], [-4.0]], np.float32))
+    far = 1.75 + np.log1p(3 - 1.75)  # where -4, three deviations below the mean, is drawn in to
+    confidence = [1, 2 / 3, 0, 2 / 3, 4 / 5, 2 / (far + 1)]
+    assert found.confidence.tolist() == pytest.approx(confidence)
     assert found.confidence.dtype == np.float32
     assert found.class_id.dtype == np.uint16
 

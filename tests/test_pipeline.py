@@ -19,6 +19,7 @@ from pyproj import Geod
 from rasterio.features import rasterize
 
 import alps_geo
+from alps_geo import classfile
 from alps_geo.classes import ClassModel
 from alps_geo.cli.main import cli
 from alps_geo.errors import Cancelled, ModelError, RunError, SceneError, SettingsError
@@ -172,6 +173,28 @@ def test_a_class_model_that_has_changed_does_not_pass_for_the_one_that_was_used(
     outputs = label(other, out, **options, progress=progress)
     assert re.search("finished; nothing to do", progress.messages[-1])
     assert ClassModel.load(outputs.classes).names[0] == "sand"
+
+
+class Removing(NoProgress):
+    """Removes a file when the run is well under way."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def stage(self, name: str) -> None:
+        if name == "stitch":
+            self.path.unlink()
+
+
+def test_a_class_model_that_vanishes_in_mid_run_has_been_read(
+    landscape_run: tuple[Path, Outputs], make_scene: SceneFactory, tmp_path: Path
+) -> None:
+    model = Path(shutil.copy(landscape_run[1].classes, tmp_path))
+    checksum = classfile.checksum(model)
+    other = make_scene(draw_landscape(200, 250, seed=5), "other.tif")
+    options = {**SMALL, "classes": str(model), "progress": Removing(model)}
+    outputs = label(other, tmp_path / "out", **options)
+    assert json.loads(outputs.record.read_text())["class_model"] == checksum
 
 
 @pytest.mark.parametrize("name", ["features.npy", "segments.parquet"])

@@ -18,6 +18,7 @@ from alps_geo.settings import Settings, all_settings, option_name
         ({"tile_size": 10}, "tile-size must be from 64"),
         ({"overlap": 600}, r"half the tile size \(512\), not 600"),
         ({"overlap": 33}, "even number"),
+        ({"area_threshold": 0.0}, "area-threshold must be above 0"),
         ({"area_threshold": 2.0}, "area-threshold must be above 0 and at most 1, not 2.0"),
         ({"n_classes": 65536}, "n-classes must be from 2 to 65535, not 65536$"),
         ({"min_area_px": 0}, "min-area-px must be at least 1"),
