@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from pyproj.exceptions import ProjError
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 
-from .errors import SceneError
+from .errors import OutsideSceneError, SceneError
 from .grid import Grid, Window
+from .placement import Purpose
+from .vectorfiles import open_layer, parse_source, polygon_layers
+from .vectors import NoPolygonsError, OutsideError, place_layer
 
-#: Lines are cut into this many pieces or more before they are bent into another CRS.
-PIECES = 64
+PURPOSE = Purpose("the area of interest", SceneError)
 
 
 @dataclass(frozen=True)
@@ -33,10 +30,14 @@ class Aoi:
         The vector file it was read from.
     polygons : tuple of bytes
         Each polygon as WKB in pixel coordinates (col, row) of the scene's grid.
+    messages, warnings : tuple of str
+        What the user may want to, and should, know of how it was read.
     """
 
     path: str
     polygons: tuple[bytes, ...]
+    messages: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def inside(self, window: Window) -> NDArray[np.bool_]:
         """Return which pixels of a window have their centre inside, shape (height, width)."""
@@ -66,127 +67,53 @@ def read_aoi(path: str, grid: Grid, scene: str) -> Aoi:
     Parameters
     ----------
     path : str
-        Any vector file that GDAL reads; the first layer with polygons counts.
+        Any vector source, `file|layername=…` too; without that, the first layer with polygons
+        counts.
     grid : Grid
     scene : str
         How messages call the scene.
 
     Raises
     ------
+    OutsideSceneError
+        If no polygon touches the scene.
     SceneError
-        If the file cannot be read, has no CRS, no polygons, or none that touches the scene.
+        If the file cannot be read, has no polygons, or cannot be laid over the scene.
     """
-    shapes, crs = _read_polygons(path)
-    pixels = _to_pixels(shapes, grid, _transformer(path, crs, grid, scene), path)
-    extent = shapely.box(0, 0, grid.width, grid.height)
-    pixels = pixels[shapely.intersects(pixels, extent)]
-    if not len(pixels):
-        raise SceneError(
-            f"{path}: the area of interest does not touch {scene}; give polygons inside the scene"
-        )
-    return Aoi(path, tuple(shapely.to_wkb(pixels)))
-
-
-def _read_polygons(path: str) -> tuple[NDArray[Any], str | None]:
-    """Return polygons and their CRS, None where the file names none."""
-    # Imported late: a run without an area of interest needs no vector library.
-    from pyogrio.errors import DataLayerError, DataSourceError
-
-    remote = path.startswith("/vsi") or "://" in path
-    if not remote and not Path(path).exists():
-        raise SceneError(f"{path}: the area of interest does not exist; check the path")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what GDAL says of fields does not matter here
-            shapes, crs = _first_polygons(path)
-    except (DataSourceError, DataLayerError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise SceneError(
-            f"{path}: the area of interest cannot be read as a vector file"
-            f" (GeoPackage, GeoJSON, Shapefile, ...): {reason}"
-        ) from error
-    except shapely.errors.GEOSException as error:
-        raise SceneError(f"{path}: the area of interest has a damaged geometry: {error}") from error
-    if not len(shapes):
-        raise SceneError(
-            f"{path}: the area of interest has no polygons; lines and points enclose nothing"
-        )
-    return shapes, crs
-
-
-def _first_polygons(path: str) -> tuple[NDArray[Any], str | None]:
-    """Return the polygons and the CRS of the first layer that has any."""
-    import pyogrio
-
-    for name, kind in pyogrio.list_layers(path):
-        if kind is None or "Point" in kind or "Line" in kind:
+    source = parse_source(path, PURPOSE)
+    layers = polygon_layers(source, PURPOSE)
+    if source.layer is not None:
+        if source.layer not in layers:
+            raise SceneError(
+                f"{path}: has no layer {source.layer!r} of polygons; it has"
+                f" {', '.join(layers) or 'none at all'}"
+            )
+        layers = [source.layer]
+    for at, name in enumerate(layers):
+        layer = open_layer(source, name, PURPOSE)
+        try:
+            found = place_layer(source, layer, grid, PURPOSE, scene)
+        except NoPolygonsError:
             continue
-        meta, _, wkb, _ = pyogrio.raw.read(path, layer=name, columns=[], force_2d=True)
-        shapes = _polygons_of(wkb)
-        if len(shapes):
-            return shapes, meta["crs"]
-    return np.array([], object), None
+        except OutsideError as error:
+            raise OutsideSceneError(
+                f"{path}: the area of interest does not touch {scene}; give polygons inside the"
+                f" scene: {error}"
+            ) from error
+        messages = _choice(source.shown, name, layers[at + 1 :])
+        if found.outside:
+            messages.append(f"{source.shown}: {found.outside:,} features do not touch {scene}")
+        return Aoi(path, tuple(shapely.to_wkb(found.shapes)), tuple(messages), found.notes)
+    raise SceneError(
+        f"{path}: the area of interest has no polygons; lines and points enclose nothing"
+    )
 
 
-def _polygons_of(wkb: NDArray[Any] | None) -> NDArray[Any]:
-    """Return all valid polygons, one by one."""
-    if wkb is None:
-        return np.array([], object)
-    shapes = shapely.from_wkb(wkb)
-    shapes = shapes[~shapely.is_missing(shapes)]
-    polygonal = np.isin(shapely.get_type_id(shapes), [3, 6, 7])
-    return _valid_parts(shapes[polygonal])
-
-
-def _valid_parts(shapes: NDArray[Any]) -> NDArray[Any]:
-    parts = shapely.get_parts(shapely.make_valid(shapes))
-    parts = shapely.get_parts(parts)  # a repaired polygon may be a multipolygon in a collection
-    kept: NDArray[Any] = parts[(shapely.get_type_id(parts) == 3) & ~shapely.is_empty(parts)]
-    return kept
-
-
-def _transformer(path: str, crs: str | None, grid: Grid, scene: str) -> Transformer | None:
-    """Return what turns the polygons' coordinates into the scene's, None where they agree."""
-    if crs is None and grid.crs is None:
-        return None
-    if crs is None:
-        raise SceneError(
-            f"{path}: the area of interest has no CRS; give it one, such as with"
-            f" ogr2ogr -a_srs EPSG:4326 out.gpkg {path}"
-        )
-    if grid.crs is None:
-        raise SceneError(
-            f"{scene}: has no CRS, so that {path} cannot be placed on it; give the scene one with"
-            " gdal_edit.py -a_srs, or leave the area of interest out"
-        )
-    source = CRS.from_user_input(crs)
-    return None if source == grid.crs else Transformer.from_crs(source, grid.crs, always_xy=True)
-
-
-def _to_pixels(
-    shapes: NDArray[Any], grid: Grid, transformer: Transformer | None, path: str
-) -> NDArray[Any]:
-    """Return polygons in pixel coordinates (col, row)."""
-    if transformer is not None:
-        left, top, right, bottom = shapely.total_bounds(shapes)
-        shapes = shapely.segmentize(shapes, max(right - left, bottom - top) / PIECES)
-    inverse = ~grid.transform
-    matrix = np.array([[inverse.a, inverse.d], [inverse.b, inverse.e]])
-
-    def place(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Turn ground coordinates into pixel coordinates."""
-        if transformer is not None:
-            points = np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=1)
-        placed: NDArray[np.float64] = points @ matrix + np.array([inverse.c, inverse.f])
-        return placed
-
-    try:
-        with np.errstate(invalid="ignore"):
-            placed = shapely.transform(shapes, place)
-            finite = np.isfinite(shapely.bounds(placed)).all(axis=1)
-            return _valid_parts(placed[finite])
-    except (ProjError, shapely.errors.GEOSException) as error:
-        raise SceneError(
-            f"{path}: the area of interest reaches beyond where the scene's CRS has coordinates;"
-            " cut it down to the scene's surroundings"
-        ) from error
+def _choice(shown: str, used: str, others: list[str]) -> list[str]:
+    """Return what is to be said where a file has other layers that may have polygons."""
+    if not others:
+        return []
+    return [
+        f"{shown}: the layer {used} is the area of interest, not {', '.join(others)}; for another"
+        f" one, name it: {shown}|layername={others[0]}"
+    ]

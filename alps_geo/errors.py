@@ -5,6 +5,7 @@
   + RunError: the output folder holds something else than this run (exit code 2)
   + SceneError: a scene cannot be labelled as it is
     - ReadError: a scene opens, but a part of it cannot be read
+    - OutsideSceneError: the area of interest lies elsewhere
   + ReferenceDataError: reference data do not fit what they are compared with
   + ModelError: a mask model or a class model is missing, damaged or of another kind
   + OutputError: results cannot be written
@@ -44,6 +45,10 @@ class SceneError(AlpsGeoError):
 
 class ReadError(SceneError):
     """A scene opens, but a part of it cannot be read."""
+
+
+class OutsideSceneError(SceneError):
+    """The area of interest touches no part of the scene."""
 
 
 class ReferenceDataError(AlpsGeoError):

@@ -159,8 +159,8 @@ def evaluate(
     labels : path
         The folder of a run, or a label raster.
     reference : path
-        A raster of class numbers or a vector layer of polygons, on any grid and in any CRS, or
-        the folder or a label raster of another run.
+        A raster of class numbers, a mask with one colour per class, or a vector layer of
+        polygons, on any grid and in any CRS, or the folder or a label raster of another run.
     attribute, layer : str, optional
         Which column of which layer holds the classes of a vector reference.
     ignore : sequence of str
@@ -199,7 +199,7 @@ def evaluate(
 
 def _pair(labels: str, reference: str, scene: str | None) -> list[tuple[str, str]]:
     """Return label rasters and their references, one pair per scene that is compared."""
-    ours, theirs = _rasters_of(labels), _rasters_of(reference)
+    ours, theirs = _rasters_of(labels), _reference_of(reference)
     if scene is not None:
         ours = _only(ours, scene, labels)
         theirs = theirs if len(theirs) == 1 else _only(theirs, scene, reference)
@@ -242,6 +242,16 @@ def _rasters_of(path: str) -> dict[str, str]:
     return {item.name.removesuffix(".labels.tif"): str(item) for item in found}
 
 
+def _reference_of(path: str) -> dict[str, str]:
+    """Return the label rasters of a run by stem; other folders hold layers, or are a format's."""
+    folder = Path(path)
+    runs = ("run.json", "labels.tif", "*.labels.tif")
+    is_run = folder.is_dir() and any(next(folder.glob(name), None) for name in runs)
+    if is_run or not folder.is_dir() or not any(folder.iterdir()):
+        return {"": path} if "|" in path and not folder.exists() else _rasters_of(path)
+    return {"": path}
+
+
 def _is_of_run(path: Path) -> bool:
     return path.name.endswith("labels.tif") and (path.parent / "run.json").is_file()
 
@@ -254,6 +264,7 @@ class _Tally:
     label_names: dict[int, str] = field(default_factory=dict)
     class_names: dict[int, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    has_numbers: bool = True
     is_plain_uint8: bool = False
 
     @property
@@ -276,12 +287,10 @@ class _Tally:
             progress.step(done, len(blocks))
         self.label_names.update((at, labels.class_name(at)) for at in self.labels)
         self.class_names.update((at, reference.class_name(at)) for at in self.classes)
-        self.notes += [note for note in reference.notes if note not in self.notes]
-        self.is_plain_uint8 |= (
-            isinstance(reference, RasterClasses)
-            and reference.dtype == "uint8"
-            and not reference.declares_nodata
-        )
+        notes = [*reference.notes, *reference.remarks()]
+        self.notes += [note for note in notes if note not in self.notes]
+        self.has_numbers = reference.has_numbers
+        self.is_plain_uint8 |= isinstance(reference, RasterClasses) and reference.is_plain_uint8
 
     def _check_size(self) -> None:
         n_labels, n_classes = len(self.labels), len(self.classes)
@@ -305,7 +314,9 @@ class _Tally:
             self.pixels[label, None] += self.pixels.pop((label, number))
 
     def _texts(self, number: int) -> set[str]:
-        return {str(number), self.class_names[number]}
+        # Numbers that we gave are nobody's: a class of polygons called 2 may have the number 1.
+        own = {str(number)} if self.has_numbers else set()
+        return {self.class_names[number], *own}
 
     def finish(self, pairs: list[tuple[str, str]], *, is_agreement: bool) -> Evaluation:
         """Make the result of all that was counted."""
@@ -365,6 +376,6 @@ def _encode(
     if highest - lowest >= MAX_VALUE_RANGE:
         raise ReferenceDataError(
             f"values from {lowest} to {highest} are no class numbers; declare which of them means"
-            " no data (gdal_edit.py -a_nodata)"
+            " no data with `rio edit-info --nodata`"
         )
     return np.where(known, values - lowest + 1, 0), lowest, highest - lowest + 2

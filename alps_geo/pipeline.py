@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from . import classfile
 from .assembly import grid_to_json
 from .classes import ClassModel, Prediction
-from .errors import SettingsError
+from .errors import OutsideSceneError, SettingsError
 from .geopackage import SegmentTable
 from .legend import Legend
 from .masks import MaskModel
@@ -240,8 +240,13 @@ def _open_scenes(paths: Sequence[str], settings: Settings, progress: Progress) -
     if not paths:
         raise SettingsError("no scene is named; name one or more")
     opened: dict[str, Scene] = {}
+    outside: list[OutsideSceneError] = []
     for path in paths:
-        scene = open_scene(path, settings.scene)
+        try:
+            scene = open_scene(path, settings.scene)
+        except OutsideSceneError as error:
+            outside.append(error)
+            continue
         if any(scene.path == other.path for other in opened.values()):
             raise SettingsError(f"{scene.name} is named twice; name every scene once")
         stem, number = scene.stem, 2
@@ -252,6 +257,10 @@ def _open_scenes(paths: Sequence[str], settings: Settings, progress: Progress) -
             progress.message(text)
         for text in scene.warnings:
             progress.warning(text)
+    if not opened:
+        raise outside[0]
+    for reason in outside:
+        progress.warning(f"a scene is left out: {reason}")
     return opened
 
 

@@ -7,23 +7,22 @@ as in painting labels. All polygons that touch the labels are held in memory, th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyogrio
 import rasterio.features
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
-from pyproj import CRS, Transformer
-from pyproj.exceptions import ProjError
 
 from .errors import ReferenceDataError
 from .grid import Grid, Window
+from .placement import Purpose
+from .vectorfiles import Source, open_layer, parse_source, polygon_layers
+from .vectors import NoPolygonsError, OutsideError, place_layer
 
-#: Edges are cut to this part of the layer's extent before they go to another CRS.
-PIECES = 64
+PURPOSE = Purpose("the reference", ReferenceDataError)
 
 
 @dataclass
@@ -32,16 +31,16 @@ class PolygonClasses:
 
     Attributes
     ----------
-    grid : Grid
+    path : str
     geometry : ndarray of shapely geometries, shape (n,)
-        In the grid's CRS, large before small.
+        In pixel coordinates (col, row) of the labels, large before small.
     classes : ndarray of int64, shape (n,)
         Number of each polygon's name.
     names : tuple of str
     notes : list of str
     """
 
-    grid: Grid
+    path: str
     geometry: NDArray[np.object_]
     classes: NDArray[np.int64]
     names: tuple[str, ...]
@@ -50,94 +49,132 @@ class PolygonClasses:
     def __post_init__(self) -> None:
         """Index the polygons by place."""
         self._tree = shapely.STRtree(self.geometry)
+        self._seen = np.zeros(len(self.names), bool)
+        self._contested = 0
 
     def read(self, window: Window) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return class numbers and where there are any, each of shape (height, width)."""
         # In order, because later polygons are burnt over earlier ones.
-        near = np.sort(self._tree.query(_footprint(self.grid, window), predicate="intersects"))
-        burnt = np.zeros((window.height, window.width), np.int32)
-        if len(near):
-            rasterio.features.rasterize(
-                zip(self.geometry[near], (self.classes[near] + 1).tolist(), strict=True),
-                out=burnt,
-                transform=self.grid.transform * Affine.translation(window.col, window.row),
-            )
+        area = shapely.box(window.col, window.row, window.col_stop, window.row_stop)
+        near = np.sort(self._tree.query(area, predicate="intersects"))
+        burnt = self._burn(near, window)
+        # The other way round, the largest polygon would win: where that is another class, polygons
+        # of several classes overlap.
+        self._contested += int(np.count_nonzero(burnt != self._burn(near[::-1], window)))
+        self._seen[np.unique(burnt[burnt > 0]) - 1] = True
         return burnt.astype(np.int64) - 1, burnt > 0
+
+    def _burn(self, which: NDArray[np.int64], window: Window) -> NDArray[np.int32]:
+        burnt = np.zeros((window.height, window.width), np.int32)
+        if len(which):
+            rasterio.features.rasterize(
+                zip(self.geometry[which], (self.classes[which] + 1).tolist(), strict=True),
+                out=burnt,
+                transform=Affine.translation(window.col, window.row),
+            )
+        return burnt
+
+    @property
+    def has_numbers(self) -> bool:
+        """Classes have names only: their numbers are ours."""
+        return False
 
     def class_name(self, number: int) -> str:
         """Return the attribute's value as text."""
         return self.names[number]
 
+    def remarks(self) -> list[str]:
+        """Return what the user should know of the pixels, once all have been read."""
+        remarks = []
+        if self._contested:
+            remarks.append(
+                f"{self._contested:,} pixels lie in polygons of several classes of {self.path};"
+                " the smallest polygon counts, of equal ones the last"
+            )
+        gone = [repr(name) for name, seen in zip(self.names, self._seen, strict=True) if not seen]
+        if gone:
+            remarks.append(
+                f"no pixel is left for the class {_listed(gone)} of {self.path}: its polygons hold"
+                " no pixel's centre, or smaller ones of other classes cover them"
+            )
+        return remarks
+
 
 def read_polygons(
-    path: str, grid: Grid, *, attribute: str | None = None, layer: str | None = None
+    path: str,
+    grid: Grid,
+    *,
+    attribute: str | None = None,
+    layer: str | None = None,
+    ground: str = "the label raster",
 ) -> PolygonClasses:
-    """Read the polygons of a vector layer that touch a grid, in the grid's CRS.
+    """Read the polygons of a vector layer that touch a grid.
 
     Parameters
     ----------
     path : str
+        Any vector source, `file|layername=…` too.
     grid : Grid
     attribute : str, optional
         Column that holds the classes; not needed where there is only one.
     layer : str, optional
-        Not needed where there is only one.
+        Not needed where there is only one that can have polygons.
+    ground : str
+        How messages call what the grid belongs to.
 
     Raises
     ------
     ReferenceDataError
         If the layer or the attribute is not there, or no polygon touches the grid.
     """
-    layer = _choose_layer(path, layer)
-    info = pyogrio.read_info(path, layer=layer)
-    attribute = _choose_attribute(path, list(info["fields"]), attribute)
-    crs = _layer_crs(path, info["crs"], grid)
-    table = pyogrio.read_dataframe(
-        path, layer=layer, columns=[attribute], bbox=_bounds_in(grid, crs)
-    )
-    polygonal = np.isin(table.geometry.geom_type, ["Polygon", "MultiPolygon"])
-    if len(table) and not polygonal.any():
-        raise ReferenceDataError(
-            f"{path} has no polygons but {table.geometry.geom_type.iloc[0]} features; give a layer"
-            " of polygons"
-        )
-    table = table[polygonal & ~table.geometry.is_empty.to_numpy()]
-    if crs is not None and crs != grid.crs:
-        west, south, east, north = table.total_bounds
-        # Straight edges bend in another CRS, so they get more corners.
-        table = table.set_geometry(
-            table.geometry.segmentize(max(east - west, north - south) / PIECES)
-        ).to_crs(grid.crs)
-    table = table[np.isfinite(table.geometry.bounds).all(axis=1)]
-    table = table[table.geometry.intersects(_footprint(grid, grid.window))]
-    if table.empty:
-        raise ReferenceDataError(f"no polygon of {path} overlaps the labels; check its CRS")
-    unknown = table[attribute].isna()
-    classes, names = _number_classes(table.loc[~unknown, attribute])
-    geometry = table.geometry[~unknown].to_numpy()
-    order = np.argsort(-shapely.area(geometry), kind="stable")
-    notes = [f"{int(unknown.sum())} polygons without a {attribute} were left out"]
-    return PolygonClasses(
-        grid, geometry[order], classes[order], names, notes if unknown.any() else []
-    )
-
-
-def _choose_layer(path: str, layer: str | None) -> str:
+    source = parse_source(path, PURPOSE)
+    opened = open_layer(source, _choose_layer(source, layer), PURPOSE)
+    attribute = _choose_attribute(path, opened.fields, attribute)
     try:
-        known = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
-    except (DataSourceError, DataLayerError) as error:
+        found = place_layer(source, opened, grid, PURPOSE, ground, attribute)
+    except OutsideError as error:
         raise ReferenceDataError(
-            f"{path} is neither a raster nor a vector layer that GDAL reads"
+            f"no polygon of {path} overlaps the labels; check its CRS: {error}"
         ) from error
+    except NoPolygonsError as error:
+        raise ReferenceDataError(
+            f"{path}: layer {opened.name} has no polygons; lines and points cover no pixels: give"
+            " a layer of polygons"
+        ) from error
+    used = np.unique(found.owners)
+    values, notes = _class_values(pd.Series(found.values)[used], path, attribute)
+    numbers, names = _number_classes(values.dropna())
+    of_feature = np.full(len(found.areas), -1, np.int64)
+    of_feature[values.dropna().index.to_numpy(np.int64)] = numbers
+    known = of_feature[found.owners] >= 0
+    owners, shapes = found.owners[known], found.shapes[known]
+    order = np.argsort(-found.areas[owners], kind="stable")
+    notes = [*found.notes, *notes]
+    if found.outside:
+        notes.append(f"{path}: {found.outside:,} features outside the labels were left out")
+    return PolygonClasses(path, shapes[order], of_feature[owners[order]], names, notes)
+
+
+def _choose_layer(source: Source, layer: str | None) -> str:
+    known = polygon_layers(source, PURPOSE)
+    layer = layer or source.layer
+    if not known:
+        raise ReferenceDataError(
+            f"{source.shown}: has no polygons in any layer; lines and points cover no pixels"
+        )
     if layer is None and len(known) == 1:
         return known[0]
     if layer in known:
         return str(layer)
-    wrong = f"has no layer {layer!r}" if layer else f"has {len(known)} layers"
-    raise ReferenceDataError(f"{path} {wrong}; choose one with --layer: {', '.join(known)}")
+    wrong = (
+        f"has no layer {layer!r} of polygons"
+        if layer
+        else f"has {len(known)} layers that may have polygons"
+    )
+    raise ReferenceDataError(f"{source.shown} {wrong}; choose one with `layer`: {', '.join(known)}")
 
 
-def _choose_attribute(path: str, known: list[str], attribute: str | None) -> str:
+def _choose_attribute(path: str, known: tuple[str, ...], attribute: str | None) -> str:
     if attribute is None and len(known) == 1:
         return known[0]
     if attribute in known:
@@ -145,45 +182,63 @@ def _choose_attribute(path: str, known: list[str], attribute: str | None) -> str
     if not known:
         raise ReferenceDataError(f"{path} has no field that could hold classes")
     wrong = f"has no field {attribute!r}" if attribute else "is a vector layer"
-    raise ReferenceDataError(f"{path} {wrong}; choose its classes with --field: {', '.join(known)}")
+    raise ReferenceDataError(
+        f"{path} {wrong}; choose its classes with `attribute`: {', '.join(known)}"
+    )
 
 
-def _layer_crs(path: str, text: str | None, grid: Grid) -> CRS | None:
-    if (text is None) != (grid.crs is None):
-        who = path if text is None else "the label raster"
+def _class_values(values: pd.Series, path: str, attribute: str) -> tuple[pd.Series, list[str]]:
+    """Return values where those that name no class are null, and what was done."""
+    given = values.tolist()
+    odd = [value for value in given if isinstance(value, list | dict | bytes | np.ndarray)]
+    if odd:
         raise ReferenceDataError(
-            f"{who} has no CRS, so labels and reference cannot be laid over each other;"
-            " assign the right one (ogr2ogr -a_srs, gdal_edit.py -a_srs)"
+            f"{path}: field {attribute} holds {type(odd[0]).__name__} values, which name no"
+            " classes; choose a field of text or numbers with `attribute`"
         )
-    return None if text is None else CRS.from_user_input(text)
+    plain = [_plain(value) for value in given]
+    unknown = sum(value is None for value in plain)
+    if unknown == len(plain):
+        raise ReferenceDataError(
+            f"{path}: no polygon on the labels has a value of {attribute}; choose another field"
+            " with `attribute`"
+        )
+    notes = []
+    pairs = zip(given, plain, strict=True)
+    trimmed = sum(isinstance(new, str) and old != new for old, new in pairs)
+    if trimmed:
+        notes.append(f"{path}: blanks around {trimmed:,} values of {attribute} do not count")
+    if unknown:
+        notes.append(f"{unknown} polygons without a {attribute} were left out")
+    return pd.Series(plain, values.index, dtype=object), notes + _alike(plain, path)
 
 
-def _bounds_in(grid: Grid, crs: CRS | None) -> tuple[float, float, float, float] | None:
-    """Return the grid's bounds in another CRS; None where they cannot be told."""
-    bounds: tuple[float, float, float, float] = _footprint(grid, grid.window).bounds
-    if grid.crs is None or crs is None:
-        return bounds
-    try:
-        transformer = Transformer.from_crs(grid.crs, crs, always_xy=True)
-        west, south, east, north = transformer.transform_bounds(*bounds)
-    except ProjError:
+def _alike(values: list[Any], path: str) -> list[str]:
+    """Return what is to be said of classes whose names differ in capitals only."""
+    texts = sorted({value for value in values if isinstance(value, str)})
+    groups = [[b for b in texts if b.casefold() == a.casefold()] for a in texts[:1000]]
+    alike = sorted({" and ".join(map(repr, group)) for group in groups if len(group) > 1})
+    return [f"{path}: {names} count as different classes" for names in alike[:10]]
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a field holds
+    """Return a value as a class is called by it; None for what names none."""
+    if isinstance(value, str):
+        return value.strip() or None
+    if pd.isna(value) or (isinstance(value, float) and not np.isfinite(value)):
         return None
-    # Across the antimeridian west is greater than east: no box can say that.
-    usable = np.isfinite([west, south, east, north]).all() and west <= east
-    return (west, south, east, north) if usable else None
-
-
-def _footprint(grid: Grid, window: Window) -> shapely.Polygon:
-    row, col, row_stop, col_stop = window.row, window.col, window.row_stop, window.col_stop
-    corners = [[col, row], [col_stop, row], [col_stop, row_stop], [col, row_stop]]
-    return shapely.Polygon(grid.to_ground(np.array(corners, dtype=float)))
+    return value
 
 
 def _number_classes(values: pd.Series) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return a number per value and the names by number; whole floats are named as integers."""
-    numbers, distinct = pd.factorize(values, sort=True)
+    numbers, distinct = pd.factorize(values.infer_objects(), sort=True)
     whole = [
         int(value) if isinstance(value, float) and value.is_integer() else value
         for value in distinct.tolist()
     ]
     return numbers.astype(np.int64), tuple(str(value) for value in whole)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -95,12 +95,12 @@ class Scene:
     @property
     def messages(self) -> tuple[str, ...]:
         """What the user may want to know, such as the choice of bands."""
-        return self.raster.messages
+        return self.raster.messages + (() if self.aoi is None else self.aoi.messages)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know, such as a missing CRS."""
-        return self.raster.warnings
+        return self.raster.warnings + (() if self.aoi is None else self.aoi.warnings)
 
     def with_stretch(self, stretch: Stretch) -> Scene:
         """Return the scene with the stretch that makes its pixels 8 bits.

@@ -244,9 +244,9 @@ def test_reference_of_one_class_is_noted(write, write_layer):
 
 def test_missing_field_is_refused_and_the_fields_are_named(write, write_layer):
     layer = write_layer([(0, 0, 9, 9)], kind=["a"], use=["b"])
-    with pytest.raises(ReferenceDataError, match=r"no field 'sort'; .* --field: kind, use"):
+    with pytest.raises(ReferenceDataError, match=r"no field 'sort'; .* `attribute`: kind, use"):
         evaluate(write("labels.tif", HALVES), layer, attribute="sort")
-    with pytest.raises(ReferenceDataError, match=r"vector layer; .* --field: kind, use"):
+    with pytest.raises(ReferenceDataError, match=r"vector layer; .* `attribute`: kind, use"):
         evaluate(write("labels.tif", HALVES), layer)
 
 
@@ -255,7 +255,7 @@ def test_one_of_several_layers_must_be_chosen(write, write_layer):
     layer = write_layer([(20, 0, 40, 30)], kind=["b"], layer="second")
     labels = write("labels.tif", HALVES)
     assert evaluate(labels, layer, layer="second").class_names == ("b",)
-    with pytest.raises(ReferenceDataError, match=r"2 layers; .* --layer: first, second"):
+    with pytest.raises(ReferenceDataError, match=r"2 layers .* `layer`: first, second"):
         evaluate(labels, layer)
     with pytest.raises(ReferenceDataError, match="no layer 'third'"):
         evaluate(labels, layer, layer="third")
@@ -264,7 +264,7 @@ def test_one_of_several_layers_must_be_chosen(write, write_layer):
 def test_layer_of_points_is_refused(write, tmp_path):
     points = gpd.GeoDataFrame({"kind": ["a"]}, geometry=gpd.points_from_xy([500_010], [2_779_990]))
     points.set_crs(UTM).to_file(tmp_path / "points.gpkg")
-    with pytest.raises(ReferenceDataError, match="no polygons but Point features"):
+    with pytest.raises(ReferenceDataError, match="no polygons in any layer; lines and points"):
         evaluate(write("labels.tif", HALVES), tmp_path / "points.gpkg")
 
 
@@ -282,7 +282,7 @@ def test_polygons_elsewhere_are_refused(write, write_layer):
 def test_vector_layer_without_crs_is_refused(write, write_layer):
     with pytest.warns(UserWarning, match="'crs' was not provided"):
         layer = write_layer([(0, 0, 9, 9)], kind=["a"], crs=None, name="truth.shp")
-    with pytest.raises(ReferenceDataError, match=r"truth\.shp has no CRS"):
+    with pytest.raises(ReferenceDataError, match=r"truth\.shp: the reference has no CRS"):
         evaluate(write("labels.tif", HALVES), layer)
 
 
@@ -312,8 +312,8 @@ def test_reference_that_is_all_nodata_is_refused(write):
 
 
 def test_image_instead_of_classes_is_refused(write):
-    with pytest.raises(ReferenceDataError, match="has 3 bands; class numbers"):
-        evaluate(write("labels.tif", HALVES), write("truth.tif", np.stack([HALVES] * 3)))
+    with pytest.raises(ReferenceDataError, match="has 2 bands of uint8; class numbers"):
+        evaluate(write("labels.tif", HALVES), write("truth.tif", np.stack([HALVES] * 2)))
     measured = write("truth.tif", HALVES + np.float32(0.25))
     with pytest.raises(ReferenceDataError, match=r"holds 1\.25, which is no class number"):
         evaluate(write("labels.tif", HALVES), measured)
@@ -334,7 +334,7 @@ def test_object_numbers_instead_of_classes_are_refused(write, monkeypatch):
 def test_nodata_value_that_is_not_declared_is_refused(write, dtype, lowest):
     truth = HALVES.astype(dtype)
     truth[0] = lowest
-    with pytest.raises(ReferenceDataError, match=r"declare .*gdal_edit\.py -a_nodata"):
+    with pytest.raises(ReferenceDataError, match=r"declare .*`rio edit-info --nodata`"):
         evaluate(write("labels.tif", HALVES), write("truth.tif", truth))
 
 
