@@ -62,6 +62,8 @@ def encircles_pole(x: NDArray[np.float64], period: float) -> bool:
     """Tell whether the edge of an unwrapped lattice runs around the globe."""
     edge = np.concatenate([x[0], x[1:, -1], x[-1, -2::-1], x[-2::-1, 0]])
     edge = edge[np.isfinite(edge)]
+    if not len(edge):
+        return False
     around = np.unwrap(edge, period=period)
     return bool(abs(around[-1] - around[0]) > period / 2)
 
@@ -71,9 +73,7 @@ def shifted(shapes: NDArray[np.object_], shift: float) -> NDArray[np.object_]:
     moved: NDArray[np.object_] = shapes.copy()
     if not shift:
         return moved
-    moved = shapely.transform(
-        shapes, lambda points: points + np.array([shift, 0])
-    )
+    moved = shapely.transform(shapes, lambda points: points + np.array([shift, 0]))
     return moved
 
 

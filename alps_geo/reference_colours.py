@@ -153,4 +153,6 @@ def _esri_names(path: str) -> dict[int, str]:
     if name is None or "value" not in columns:
         return {}
     pairs = zip(table[columns["value"]], table[name], strict=True)
-    return {int(value): str(text).strip() for value, text in pairs if str(text or "").strip()}
+    return {
+        int(value): text.strip() for value, text in pairs if isinstance(text, str) and text.strip()
+    }

@@ -111,7 +111,9 @@ def test_a_file_without_vectors_is_refused(tmp_path: Path) -> None:
 
 def test_an_area_without_crs_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "aoi.shp", [ground(GRID, TRIANGLE)], None)
-    with pytest.raises(SceneError, match=r"has no CRS, so .* assign the one that its coordinates are in"):
+    with pytest.raises(
+        SceneError, match=r"has no CRS, so .* assign the one that its coordinates are in"
+    ):
         read_aoi(path, GRID, "scene.tif")
 
 
@@ -136,5 +138,7 @@ def test_an_area_elsewhere_is_refused(tmp_path: Path) -> None:
 def test_an_area_off_the_projection_is_said_to_lie_elsewhere(tmp_path: Path) -> None:
     disc = CRS.from_proj4("+proj=geos +h=35785831 +lon_0=0 +sweep=y")
     path = write(tmp_path / "aoi.gpkg", [shapely.box(170, -80, 179, -70)], 4326)
-    with pytest.raises(SceneError, match=r"does not touch .* x 170 to 179, y -80 to -70, and scene\.tif at x 3\.2"):
+    with pytest.raises(
+        SceneError, match=r"does not touch .* x 170 to 179, y -80 to -70, and scene\.tif at x 3\.2"
+    ):
         read_aoi(path, Grid(disc, GRID.transform, 60, 80), "scene.tif")

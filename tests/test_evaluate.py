@@ -2,6 +2,8 @@ import json
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
+import pyogrio
 import pytest
 import rasterio
 import shapely
@@ -405,3 +407,166 @@ def test_result_is_plain_and_names_what_stands_for_what(write):
         {"id": 2, "name": "2", "class": "1", "class_hungarian": "1"},
     ]
     assert document["classes"][0] == {"name": "1", "pixels": 600, "iou": 1.0, "iou_hungarian": 1.0}
+
+
+def test_class_that_smaller_polygons_cover_is_told(write, write_layer):
+    boxes = [(0, 0, 40, 30), (0, 0, 40, 15), (0, 15, 40, 30), (35, 29, 35.2, 29.2)]
+    layer = write_layer(boxes, kind=["whole", "upper", "lower", "dot"])
+    result = evaluate(write("labels.tif", HALVES), layer)
+    assert result.class_names == ("lower", "upper")
+    contested, gone = result.notes
+    assert "1,200 pixels lie in polygons of several classes" in contested
+    assert "no pixel is left for the class 'dot', 'whole'" in gone
+
+
+def test_polygons_of_one_class_may_overlap_without_a_word(write, write_layer):
+    layer = write_layer([(0, 0, 20, 30), (5, 5, 15, 15), (20, 0, 40, 30)], kind=["a", "a", "b"])
+    assert evaluate(write("labels.tif", HALVES), layer).notes == ()
+
+
+@pytest.mark.parametrize("nothing", ["", "   ", None])
+def test_text_without_letters_is_no_class(write, write_layer, nothing):
+    boxes = [(0, 0, 20, 30), (20, 0, 30, 30), (30, 0, 40, 30)]
+    layer = write_layer(boxes, kind=["a", " b ", nothing], name="truth.geojson")
+    result = evaluate(write("labels.tif", HALVES), layer, attribute="kind")
+    assert result.class_names == ("a", "b")
+    assert "1 polygons without a kind were left out" in result.notes
+    assert result.beyond == 300
+
+
+def test_infinite_numbers_are_no_class(write, write_layer):
+    layer = write_layer([(0, 0, 20, 30), (20, 0, 40, 30)], kind=[1.5, np.inf])
+    assert evaluate(write("labels.tif", HALVES), layer).class_names == ("1.5",)
+
+
+def test_classes_that_differ_in_capitals_only_are_told(write, write_layer):
+    layer = write_layer([(0, 0, 20, 30), (20, 0, 40, 30)], kind=["Water", "water"])
+    result = evaluate(write("labels.tif", HALVES), layer)
+    assert result.class_names == ("Water", "water")
+    assert "'Water' and 'water' count as different classes" in result.notes[0]
+
+
+def test_field_without_a_value_on_the_labels_is_refused(write, write_layer):
+    layer = write_layer([(0, 0, 20, 30)], kind=["  "])
+    with pytest.raises(ReferenceDataError, match="no polygon on the labels has a value of kind"):
+        evaluate(write("labels.tif", HALVES), layer)
+
+
+def test_field_of_lists_is_refused(write, write_layer, tmp_path):
+    table = gpd.read_file(write_layer([(0, 0, 20, 30)], kind=["a"]))
+    table["tags"] = [["a", "b"]]
+    table.to_parquet(tmp_path / "truth.parquet")
+    with pytest.raises(ReferenceDataError, match=r"field tags holds .* values, which name no"):
+        evaluate(write("labels.tif", HALVES), tmp_path / "truth.parquet", attribute="tags")
+
+
+def test_booleans_and_dates_are_classes(write, write_layer):
+    boxes = [(0, 0, 20, 30), (20, 0, 40, 30)]
+    layer = write_layer(boxes, flag=[True, False])
+    assert evaluate(write("labels.tif", HALVES), layer).class_names == ("False", "True")
+
+
+def test_numbers_of_our_own_are_no_classes_to_ignore(write, write_layer):
+    boxes = [(0, 0, 10, 30), (10, 0, 20, 30), (20, 0, 40, 30)]
+    labels = write("labels.tif", HALVES)
+    numbered = write_layer(boxes, kind=[1, 2, 3], name="numbers.gpkg")
+    assert evaluate(labels, numbered, ignore=["1"]).class_names == ("2", "3")
+    named = write_layer(boxes, kind=["a", "b", "c"], name="names.gpkg")
+    result = evaluate(labels, named, ignore=["1"])
+    assert result.class_names == ("a", "b", "c")
+    assert result.notes == ("the reference has no class 1 to ignore",)
+
+
+def test_table_without_geometry_is_no_layer_to_choose(write, write_layer, tmp_path):
+    layer = write_layer([(0, 0, 20, 30)], kind=["a"])
+    styles = pd.DataFrame({"style": ["red"]})
+    pyogrio.write_dataframe(styles, layer, layer="layer_styles", append=True)
+    assert evaluate(write("labels.tif", HALVES), layer).class_names == ("a",)
+
+
+RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
+
+
+def coloured(left, right):
+    return np.moveaxis(np.where(HALVES[..., None] == 1, left, right), 2, 0).astype(np.uint8)
+
+
+def test_colours_are_classes(write):
+    labels = write("labels.tif", HALVES)
+    result = evaluate(labels, write("truth.tif", coloured(RED, GREEN)))
+    assert result.class_names == ("#00c800", "#c80000")
+    assert result.confusion.tolist() == [[0, 600], [600, 0]]
+    assert evaluate(labels, write("truth.tif", coloured(RED, GREEN)), ignore=["#c80000"]).beyond
+
+
+@pytest.mark.parametrize("crs", [UTM, "EPSG:4326"])
+def test_colours_on_another_grid_are_classes_and_what_lies_outside_is_none(write, crs):
+    labels = write("labels.tif", HALVES)
+    box = (500_000, 2_780_000 - 40, 500_080, 2_780_000)
+    box = box if crs == UTM else rasterio.warp.transform_bounds(UTM, crs, *box)
+    truth = coloured(RED, (0, 0, 0)).repeat(3, axis=1).repeat(3, axis=2)
+    place = rasterio.transform.from_bounds(*box, 120, 90)
+    result = evaluate(labels, write("truth.tif", truth, crs=crs, transform=place))
+    assert set(result.class_names) == {"#c80000", "#000000"}
+    assert result.confusion.sum() == pytest.approx(800, abs=60)
+
+
+def test_alpha_and_nodata_of_a_coloured_mask_are_no_class(write):
+    labels = write("labels.tif", HALVES)
+    alpha = np.full((1, *HALVES.shape), 255, np.uint8)
+    alpha[:, :10] = 0
+    masked = np.concatenate([coloured(RED, GREEN), alpha])
+    result = evaluate(labels, write("alpha.tif", masked, photometric="RGB", alpha="YES"))
+    assert (result.class_names, result.beyond) == (("#00c800", "#c80000"), 400)
+    result = evaluate(labels, write("nodata.tif", coloured((0, 0, 0), GREEN), nodata=0))
+    assert (result.class_names, result.beyond) == (("#00c800",), 600)
+
+
+def test_colours_are_called_as_the_attribute_table_says(write, tmp_path):
+    cells = [("1", "road", *RED), ("2", "tree", *GREEN)]
+    rows = "".join(
+        f"<Row index='{at}'>{''.join(f'<F>{cell}</F>' for cell in row)}</Row>"
+        for at, row in enumerate(cells)
+    )
+    fields = "".join(
+        f"<FieldDefn index='{at}'><Name>n{at}</Name><Usage>{usage}</Usage></FieldDefn>"
+        for at, usage in enumerate((5, 2, 6, 7, 8))
+    )
+    table = (
+        "<PAMDataset><PAMRasterBand band='1'><GDALRasterAttributeTable>"
+        f"{fields}{rows}</GDALRasterAttributeTable></PAMRasterBand></PAMDataset>"
+    )
+    labels = write("labels.tif", HALVES)
+    colours = write("colours.tif", coloured(RED, BLUE))
+    numbers = write("numbers.tif", HALVES)
+    for name in ("colours", "numbers"):
+        (tmp_path / f"{name}.tif.aux.xml").write_text(table)
+    assert evaluate(labels, colours).class_names == ("#0000c8", "road")
+    assert evaluate(labels, numbers).class_names == ("road", "tree")
+
+
+def test_classes_are_called_as_the_table_of_esri_says(write, tmp_path):
+    truth = write("truth.tif", HALVES)
+    table = pd.DataFrame({"Value": [1, 2], "Count": [600, 600], "Class_Name": ["road", ""]})
+    pyogrio.write_dataframe(table, tmp_path / "truth.tif.vat.dbf", driver="ESRI Shapefile")
+    assert evaluate(write("labels.tif", HALVES), truth).class_names == ("road", "2")
+
+
+def test_paletted_raster_has_its_numbers_as_classes(write, tmp_path):
+    truth = write("truth.tif", HALVES)
+    with rasterio.open(truth, "r+") as file:
+        file.write_colormap(1, {1: (*RED, 255), 2: (*GREEN, 255)})
+    assert evaluate(write("labels.tif", HALVES), truth).class_names == ("1", "2")
+
+
+def test_photograph_is_refused(write):
+    photograph = np.random.default_rng(0).integers(0, 255, (3, *HALVES.shape), np.uint8)
+    truth = write("truth.tif", photograph)
+    with pytest.raises(ReferenceDataError, match=r"truth\.tif has more than 256 colours"):
+        evaluate(write("labels.tif", HALVES), truth)
+
+
+def test_three_bands_of_measurements_are_refused(write):
+    truth = write("truth.tif", coloured(RED, GREEN).astype(np.float32))
+    with pytest.raises(ReferenceDataError, match="has 3 bands of float32; class numbers must"):
+        evaluate(write("labels.tif", HALVES), truth)

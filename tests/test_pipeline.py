@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 from click.testing import CliRunner
 from geopandas.testing import assert_geodataframe_equal
 from numpy.typing import NDArray
@@ -22,7 +23,14 @@ import alps_geo
 from alps_geo import classfile
 from alps_geo.classes import ClassModel
 from alps_geo.cli.main import cli
-from alps_geo.errors import Cancelled, ModelError, RunError, SceneError, SettingsError
+from alps_geo.errors import (
+    Cancelled,
+    ModelError,
+    OutsideSceneError,
+    RunError,
+    SceneError,
+    SettingsError,
+)
 from alps_geo.evaluate import evaluate
 from alps_geo.models.fake import FakeModel, draw_objects
 from alps_geo.outputs import Outputs
@@ -461,3 +469,54 @@ def test_the_same_area_in_another_file_is_the_same_run(
     listener = RecordedProgress()
     label(str(scene), tmp_path / "out", aoi=str(areas[1]), progress=listener, **SMALL)
     assert any("nothing to do" in text for text in listener.messages)
+
+
+def test_an_area_that_touches_some_scenes_labels_those_and_says_so(
+    make_scene: SceneFactory, tmp_path: Path
+) -> None:
+    for name, left in (("west", 320000), ("middle", 330000), ("east", 340000)):
+        place = Affine(2, 0, left, 0, -2, 2780000)
+        make_scene(draw_landscape(130, 140), f"{name}.tif", transform=place)
+    paths = [str(tmp_path / f"{name}.tif") for name in ("west", "middle", "east")]
+    area = shapely.box(320000, 2779800, 330200, 2780000)
+    geopandas.GeoDataFrame(geometry=[area], crs=32640).to_file(tmp_path / "aoi.gpkg")
+    listener = RecordedProgress()
+    aoi = str(tmp_path / "aoi.gpkg")
+    outputs = label(paths, tmp_path / "out", aoi=aoi, progress=listener, **SMALL)
+    assert [path.name for path in outputs.labels] == ["west.labels.tif", "middle.labels.tif"]
+    (warning,) = [text for text in listener.warnings if "left out" in text]
+    assert "aoi.gpkg: the area of interest does not touch" in warning
+    assert "east.tif" in warning
+    record = json.loads(outputs.record.read_text())
+    assert [text for text in record["warnings"] if "east.tif" in text]
+
+
+def test_an_area_that_touches_no_scene_is_refused(make_scene: SceneFactory, tmp_path: Path) -> None:
+    paths = [str(make_scene(draw_landscape(130, 140), name)) for name in ("a.tif", "b.tif")]
+    area = shapely.box(820000, 2779800, 830200, 2780000)
+    geopandas.GeoDataFrame(geometry=[area], crs=32640).to_file(tmp_path / "aoi.gpkg")
+    with pytest.raises(OutsideSceneError, match=r"does not touch .*a\.tif"):
+        label(paths, tmp_path / "out", aoi=str(tmp_path / "aoi.gpkg"), **SMALL)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["label", "info", "evaluate"])
+def test_a_local_grid_and_polygons_of_the_globe_are_one_line(
+    command: str, make_scene: SceneFactory, tmp_path: Path
+) -> None:
+    local = 'LOCAL_CS["building site",UNIT["metre",1]]'
+    scene = str(make_scene(np.ones((140, 140), np.uint8), crs=local))
+    area = str(tmp_path / "area.gpkg")
+    geopandas.GeoDataFrame({"kind": ["a"]}, geometry=[shapely.box(8, 47, 9, 48)], crs=4326).to_file(
+        area
+    )
+    arguments = {
+        "label": ["label", scene, "-o", str(tmp_path / "out"), "--aoi", area],
+        "info": ["info", scene, "--aoi", area],
+        "evaluate": ["evaluate", scene, area],
+    }[command]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 1
+    assert "there is no transformation between its CRS" in result.stderr
+    assert isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.stderr

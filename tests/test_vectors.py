@@ -204,7 +204,7 @@ def test_the_first_layer_of_several_is_said_to_be_used(tmp_path):
 @pytest.mark.parametrize("part", ["layername=third", "layerid=7", "option:X=1"])
 def test_a_part_of_a_source_that_is_not_there_is_refused(part, tmp_path):
     path = write(tmp_path / "areas.gpkg", [LEFT])
-    with pytest.raises(SceneError, match="has no layer|cannot be read with|does not exist"):
+    with pytest.raises(SceneError, match=r"has no layer|cannot be read with|does not exist"):
         read_aoi(f"{path}|{part}", GRID, "scene.tif")
 
 
