@@ -78,8 +78,8 @@ def evaluate(
 ) -> None:
     """Compare labels with reference classes, or with another run.
 
-    OUT_OR_LABELS is the folder of a run or a label raster. REFERENCE is a raster of class numbers
-    or a vector layer, on any grid and in any CRS, or another run.
+    OUT_OR_LABELS is the folder of a run or a label raster. REFERENCE is a raster of class numbers,
+    a mask with one colour per class, or a vector layer, on any grid and in any CRS, or another run.
 
     Many-to-one: each label stands for the class that most of its pixels have. One-to-one: labels
     and classes are paired so that most pixels agree. Reference pixels without a label count as
@@ -135,6 +135,7 @@ def _measures_table(result: Evaluation) -> Table:
         )
     _add(table, "pixels with label and reference", f"{pixels['both']:,}")
     _add(table, "reference pixels without a label", f"{pixels['unlabelled']:,}")
+    _add(table, "labelled pixels without a reference", f"{pixels['without_reference']:,}")
     return table
 
 
