@@ -352,7 +352,9 @@ def polygons_of(
     shapes: NDArray[np.object_], owners: NDArray[np.int64]
 ) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
     """Return all valid polygons in geometries of any kind, one by one, and whose they are."""
-    shapes = shapely.make_valid(shapes)
+    shapes = shapes.copy()
+    invalid = ~shapely.is_valid(shapes)
+    shapes[invalid] = shapely.make_valid(shapes[invalid])
     for _ in range(_depth(shapes)):
         shapes, of = shapely.get_parts(shapes, return_index=True)
         owners = owners[of]

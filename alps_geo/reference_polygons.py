@@ -51,6 +51,10 @@ class PolygonClasses:
         self._tree = shapely.STRtree(self.geometry)
         self._seen = np.zeros(len(self.names), bool)
         self._contested = 0
+        first, second = self._tree.query(self.geometry, predicate="intersects")
+        differ = self.classes[first] != self.classes[second]
+        self._meeting = np.zeros(len(self.geometry), bool)
+        self._meeting[first[differ]] = True
 
     def read(self, window: Window) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return class numbers and where there are any, each of shape (height, width)."""
@@ -58,11 +62,17 @@ class PolygonClasses:
         area = shapely.box(window.col, window.row, window.col_stop, window.row_stop)
         near = np.sort(self._tree.query(area, predicate="intersects"))
         burnt = self._burn(near, window)
-        # The other way round, the largest polygon would win: where that is another class, polygons
-        # of several classes overlap.
-        self._contested += int(np.count_nonzero(burnt != self._burn(near[::-1], window)))
+        self._contested += self._count_contested(near[self._meeting[near]], window)
         self._seen[np.unique(burnt[burnt > 0]) - 1] = True
         return burnt.astype(np.int64) - 1, burnt > 0
+
+    def _count_contested(self, which: NDArray[np.int64], window: Window) -> int:
+        """Count the pixels of polygons of several classes, among those that meet another class."""
+        if not len(which):
+            return 0
+        # The other way round, the largest polygon wins: where it is of another class, they overlap.
+        smallest, largest = self._burn(which, window), self._burn(which[::-1], window)
+        return int(np.count_nonzero(smallest != largest))
 
     def _burn(self, which: NDArray[np.int64], window: Window) -> NDArray[np.int32]:
         burnt = np.zeros((window.height, window.width), np.int32)
