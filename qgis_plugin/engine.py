@@ -10,12 +10,34 @@ from qgis.core import QgsSettings
 
 from .environment import ENGINE_VARIABLE, clean_environment
 from .errors import SET_UP_HINT, EngineMissing
-from .setup.environments import is_complete
-from .setup.places import interpreter_of, managed_folder
-from .setup.proxy import proxy_address
+from .setup.environments import made_in
+from .setup.places import base_folder, interpreter_of
+from .setup.stored_proxy import stored_proxy
 
 #: Key of the interpreter's path in the settings of QGIS.
 SETTING = "alps_geo/engine"
+
+
+def override() -> str:
+    """Return the interpreter that `ALPS_GEO_ENGINE` names; empty where it names none."""
+    return os.environ.get(ENGINE_VARIABLE, "")
+
+
+def chosen() -> str:
+    """Return the interpreter from the settings, or the newest that the plugin made.
+
+    Returns
+    -------
+    str
+        Empty where there is none; the file need not exist.
+    """
+    kept = str(QgsSettings().value(SETTING, "", type=str) or "")
+    # Another profile may have replaced the environment that both used.
+    lost = kept and not Path(kept).is_file() and base_folder() in Path(kept).parents
+    if kept and not lost:
+        return kept
+    complete = [item.folder for item in made_in(base_folder()) if item.complete]
+    return str(interpreter_of(complete[0])) if complete else kept
 
 
 def interpreter() -> str:
@@ -26,11 +48,7 @@ def interpreter() -> str:
     str
         Empty where there is none; the file need not exist.
     """
-    chosen = os.environ.get(ENGINE_VARIABLE) or QgsSettings().value(SETTING, "", type=str)
-    if chosen:
-        return str(chosen)
-    folder = managed_folder()
-    return str(interpreter_of(folder)) if is_complete(folder) else ""
+    return override() or chosen()
 
 
 def choose(path: str) -> None:
@@ -46,10 +64,16 @@ def problem() -> str:
             "ALPS needs its engine, the Python package alps-geo in an environment of its own."
             f" {SET_UP_HINT}"
         )
+    remedy = SET_UP_HINT
+    if override():
+        remedy = (
+            f"The variable {ENGINE_VARIABLE} names it: correct or remove the variable, and start"
+            " QGIS again."
+        )
     if not Path(path).is_file():
-        return f"The engine's Python is not there: {path}. {SET_UP_HINT}"
+        return f"The engine's Python is not there: {path}. {remedy}"
     if not os.access(path, os.X_OK):
-        return f"The engine's Python cannot be started: {path}. {SET_UP_HINT}"
+        return f"The engine's Python cannot be started: {path}. {remedy}"
     return ""
 
 
@@ -75,9 +99,4 @@ def command(arguments: Sequence[str]) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return the variables of the engine: without QGIS's own, with the proxy of its settings."""
-    variables, proxy = clean_environment(), proxy_address()
-    if proxy:
-        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
-            # What the user set by hand is more particular.
-            variables.setdefault(name, proxy)
-    return variables
+    return stored_proxy().added_to(clean_environment())

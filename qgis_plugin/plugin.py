@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qgis.core import QgsApplication
 from qgis.PyQt.QtGui import QIcon
@@ -10,6 +11,9 @@ from qgis.PyQt.QtWidgets import QAction
 from qgis.utils import iface
 
 from .provider import AlpsGeoProvider
+
+if TYPE_CHECKING:
+    from .setup.dialog import SetupDialog
 
 MENU = "ALPS"
 
@@ -20,6 +24,7 @@ class AlpsGeoPlugin:
     def __init__(self) -> None:
         self._provider: AlpsGeoProvider | None = None
         self._action: QAction | None = None
+        self._dialog: SetupDialog | None = None
 
     def initProcessing(self) -> None:
         """Register the provider; also called by `qgis_process`."""
@@ -42,9 +47,14 @@ class AlpsGeoPlugin:
         if self._action is not None:
             iface.removePluginMenu(MENU, self._action)
             self._action = None
+        if self._dialog is not None:
+            self._dialog.end()
+            self._dialog = None
 
     def set_up(self) -> None:
-        """Show the dialog that sets up the engine."""
+        """Show the dialog that sets up the engine; QGIS stays usable beside it."""
         from .setup.dialog import SetupDialog
 
-        SetupDialog(iface.mainWindow()).exec()
+        if self._dialog is None:
+            self._dialog = SetupDialog(iface.mainWindow())
+        self._dialog.bring_up()

@@ -1,22 +1,28 @@
-"""Makes, checks and removes the engine's environment; standard library only.
+"""Makes and removes the engine's environments; standard library only.
 
 An environment lies in a folder of its own, with a note that tells who made it and whether it is
-complete: only folders with that note are ever removed.
+complete: only folders with that note are ever removed. A new one is made beside those that are
+there, and what is left of one that fails is taken away again.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..environment import clean_environment
-from .places import interpreter_of
+from .causes import explain, explain_error
+from .check import Report, SetupCancelled, SetupError, check_fit
+from .places import FOLDER_VARIABLE, interpreter_of
 from .processes import IsCancelled, Log, run_lines
+from .proxy import Proxy
 from .pythons import ask
 
 NOTE = "alps-geo-environment.json"
@@ -25,34 +31,11 @@ SIZES_GB = {"cpu": 2.0, "cuda": 7.0}
 _TORCH_INDEX = "https://download.pytorch.org/whl"
 _CUDA_FOLDER = "cu126"
 _PIP = ("-I", "-m", "pip", "--disable-pip-version-check", "--no-input")
-# Also says what is wrong with an environment that has only half of what it needs.
-_PROBE = """
-import json, platform
-facts = {"python": platform.python_version()}
-import alps_geo
-facts["version"] = alps_geo.__version__
-from alps_geo.models import weights
-facts["models"] = [item.name for item in weights.installed()]
-facts["models_folder"] = str(weights.folder())
-import rasterio, torch
-facts["torch"], facts["gdal"] = torch.__version__, rasterio.__gdal_version__
-facts["device"] = "CPU"
-if torch.cuda.is_available():
-    facts["device"] = torch.cuda.get_device_name(0)
-elif torch.backends.mps.is_available():
-    facts["device"] = "Apple GPU"
-print(json.dumps(facts))
-"""
+# The note of an environment that is being made is touched this often, in seconds; one that was not
+# touched for long is nobody's any more.
+_BEAT_S, _ABANDONED_S = 5.0, 120.0
 #: Takes how many steps are done, how many there are, and what is being done.
 Step = Callable[[int, int, str], None]
-
-
-class SetupError(Exception):
-    """What went wrong, and what to do; the log has the rest."""
-
-
-class SetupCancelled(SetupError):
-    """The user stopped it."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +45,7 @@ class Plan:
     Attributes
     ----------
     folder : Path
-        Where it goes.
+        Where it goes; a new one.
     python : str
         The interpreter it is made from.
     version : str
@@ -71,8 +54,8 @@ class Plan:
         Which PyTorch to install.
     wheels : Path or None
         A folder of wheels to install from, without any network.
-    proxy : str
-        Address of a proxy; empty for none, or where the variables of this process name one.
+    proxy : Proxy
+        One without a host for none, or where the variables of this process name one.
     """
 
     folder: Path
@@ -80,7 +63,7 @@ class Plan:
     version: str
     device: str = "cpu"
     wheels: Path | None = None
-    proxy: str = ""
+    proxy: Proxy = field(default_factory=Proxy)
 
     def steps(self) -> Iterator[tuple[str, list[str]]]:
         """Yield what to do, as (title, command)."""
@@ -105,11 +88,13 @@ class Plan:
 
     def environment(self) -> dict[str, str]:
         """Return the variables to install with."""
-        variables = clean_environment()
-        if self.proxy:
-            for name in ("HTTP_PROXY", "HTTPS_PROXY"):
-                variables[name] = variables[name.lower()] = self.proxy
-        return variables
+        return self.proxy.added_to(clean_environment())
+
+    def origin(self) -> str:
+        """Return where the packages come from, for people."""
+        if self.wheels is not None:
+            return str(self.wheels)
+        return "pypi.org and download.pytorch.org" if self._torch()[2:] else "pypi.org"
 
 
 def create(
@@ -117,11 +102,10 @@ def create(
     log: Log,
     is_cancelled: IsCancelled = lambda: False,
     tell_step: Step = lambda done, total, title: None,
-) -> Path:
+) -> Report:
     """Make an environment with the engine in it.
 
-    What is left of an earlier attempt is removed first; what is left of this one stays for the
-    log's sake, until the next attempt or `remove`.
+    Other environments stay as they are. If it fails or is stopped, nothing is left of it.
 
     Parameters
     ----------
@@ -134,29 +118,69 @@ def create(
 
     Returns
     -------
-    Path
-        The engine's interpreter.
+    Report
+        What the new engine says of itself.
 
     Raises
     ------
     SetupError
     """
     _check(plan)
-    if is_ours(plan.folder):
-        log("== Removing the environment that is there")
-        remove(plan.folder)
-    plan.folder.mkdir(parents=True)
-    _write_note(plan.folder, plan.version, complete=False)
+    made = False
+    try:
+        try:
+            plan.folder.mkdir(parents=True)
+            _write_note(plan.folder, plan.version, complete=False)
+        except OSError as error:
+            raise SetupError(explain_error(error, str(plan.folder))) from error
+        report = _fill(plan, log, _Beat(plan.folder, is_cancelled), tell_step)
+        made = True
+    finally:
+        if not made:
+            _clear(plan.folder, log)
+    return report
+
+
+def _fill(plan: Plan, log: Log, is_cancelled: IsCancelled, tell_step: Step) -> Report:
     steps = list(plan.steps())
     for done, (title, command) in enumerate(steps):
         tell_step(done, len(steps) + 1, title)
         log(f"== {title}")
         _run_step(title, command, plan, log, is_cancelled)
     tell_step(len(steps), len(steps) + 1, "Checking the engine")
-    report = check(str(interpreter_of(plan.folder)), is_cancelled)
+    report = check_fit(str(interpreter_of(plan.folder)), plan.version, is_cancelled, log)
     log(report.text())
-    _write_note(plan.folder, plan.version, complete=True)
-    return interpreter_of(plan.folder)
+    try:
+        size = round(size_gb(plan.folder), 2)
+        _write_note(plan.folder, report.version, complete=True, size_gb=size)
+    except OSError as error:
+        raise SetupError(explain_error(error, str(plan.folder))) from error
+    return report
+
+
+class _Beat:
+    """Asks whether to stop, and shows other windows of QGIS that somebody is at work here."""
+
+    def __init__(self, folder: Path, is_cancelled: IsCancelled) -> None:
+        self._note, self._is_cancelled = folder / NOTE, is_cancelled
+        self._last = time.monotonic()
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self._last > _BEAT_S:
+            self._last = time.monotonic()
+            # Without a note nobody would take the folder away, so there is nothing to keep.
+            if self._note.exists():
+                os.utime(self._note)
+        return self._is_cancelled()
+
+
+def _clear(folder: Path, log: Log) -> None:
+    """Take away what is left of an attempt; what cannot go is found the next time."""
+    try:
+        if remove(folder):
+            log(f"What was left in {folder} is removed.")
+    except SetupError as error:
+        log(str(error))
 
 
 def _check(plan: Plan) -> None:
@@ -167,29 +191,46 @@ def _check(plan: Plan) -> None:
         raise SetupError(python.problem)
     if plan.wheels is not None and not list(plan.wheels.glob("alps_geo-*.whl")):
         raise SetupError(f"{plan.wheels} holds no wheel of alps-geo (alps_geo-….whl)")
-    if plan.folder.exists() and any(plan.folder.iterdir()) and not is_ours(plan.folder):
-        raise SetupError(f"{plan.folder} holds something else: choose an empty or a new folder")
-    existing = next(place for place in (plan.folder, *plan.folder.parents) if place.exists())
+    if os.path.lexists(plan.folder):
+        raise SetupError(f"{plan.folder} is there already: choose a new folder")
+    if plan.wheels is None and plan.proxy.socks:
+        raise SetupError(explain(["Missing dependencies for SOCKS support"], str(plan.folder)))
+    existing = next(place for place in plan.folder.parents if place.exists())
     needed, free = SIZES_GB[plan.device], shutil.disk_usage(existing).free / 1e9
     if plan.wheels is None and free < needed:
-        raise SetupError(f"{needed} GB are needed in {existing}, {free:.1f} GB are free")
+        raise SetupError(
+            f"{needed:g} GB are needed in {existing}, {free:.1f} GB are free: make room, or name a"
+            f" folder on another disk by the variable {FOLDER_VARIABLE} before QGIS starts"
+        )
 
 
 def _run_step(
     title: str, command: Sequence[str], plan: Plan, log: Log, is_cancelled: IsCancelled
 ) -> None:
+    lines: list[str] = []
+
+    def take(line: str) -> None:
+        lines.append(line)
+        log(plan.proxy.hide(line))
+
     try:
-        code = run_lines(command, plan.environment(), log, is_cancelled)
+        code = run_lines(command, plan.environment(), take, is_cancelled)
     except OSError as error:
         raise SetupError(f"{title}: {command[0]} cannot be started: {error}") from error
     if code is None:
         raise SetupCancelled("Stopped.")
     if code != 0:
-        raise SetupError(f"{title} failed (exit code {code}); the log says why. Then try again.")
+        reason = explain(lines, str(plan.folder), offline=plan.wheels is not None)
+        # Killed by the system, which says nothing.
+        if not reason and code in (-9, 137):
+            reason = "The system ended it, most likely because memory ran out: close programs"
+        end = "the log below has its words" if reason else "the log below says why"
+        cause = f"{reason}. " if reason else ""
+        raise SetupError(f"{cause}({title} failed with exit code {code}; {end}.)")
 
 
-def _write_note(folder: Path, version: str, *, complete: bool) -> None:
-    note = {"made_by": "alps-geo", "version": version, "complete": complete}
+def _write_note(folder: Path, version: str, *, complete: bool, size_gb: float = 0.0) -> None:
+    note = {"made_by": "alps-geo", "version": version, "complete": complete, "size_gb": size_gb}
     (folder / NOTE).write_text(json.dumps(note), encoding="utf-8")
 
 
@@ -209,6 +250,49 @@ def is_ours(folder: Path) -> bool:
 def is_complete(folder: Path) -> bool:
     """Return True if the plugin made this environment to the end."""
     return bool(_read_note(folder).get("complete"))
+
+
+@dataclass(frozen=True)
+class Made:
+    """An environment that the plugin made, or began to.
+
+    Attributes
+    ----------
+    folder : Path
+    version : str
+        Of its engine.
+    complete : bool
+        False for what is left of an attempt.
+    size_gb : float
+        What it took when it was made; 0 if that is not known.
+    """
+
+    folder: Path
+    version: str
+    complete: bool
+    size_gb: float
+
+
+def made_in(base: Path) -> list[Made]:
+    """Return the environments in a folder, the newest first; without those being made now."""
+    folders = [path for path in base.iterdir() if is_ours(path)] if base.is_dir() else []
+    found = []
+    for time_s, folder in sorted(((_touched(path), path) for path in folders), reverse=True):
+        note = _read_note(folder)
+        complete = bool(note.get("complete"))
+        if complete or time.time() - time_s > _ABANDONED_S:
+            size, version = note.get("size_gb"), str(note.get("version", ""))
+            number = float(size) if isinstance(size, (int, float)) else 0.0
+            found.append(Made(folder, version, complete, number))
+    return found
+
+
+def _touched(folder: Path) -> float:
+    try:
+        return (folder / NOTE).stat().st_mtime
+    except OSError:
+        # It is just being removed.
+        return time.time()
 
 
 def remove(folder: Path) -> bool:
@@ -239,7 +323,7 @@ def remove(folder: Path) -> bool:
         shutil.rmtree(folder)
     except OSError as error:
         raise SetupError(
-            f"{folder} cannot be removed: {error}; close runs and try again"
+            f"{folder} cannot be removed: {error}; end runs that use it and try again"
         ) from error
     return True
 
@@ -248,60 +332,3 @@ def size_gb(folder: Path) -> float:
     """Return what an environment takes on disk, in GB."""
     files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return sum(path.stat().st_size for path in files) / 1e9
-
-
-@dataclass(frozen=True)
-class Report:
-    """What an engine says of itself.
-
-    Attributes
-    ----------
-    python, version, torch, gdal : str
-        Versions; `version` is the engine's own.
-    device : str
-        Where SAM would run.
-    models : tuple of str
-        Installed weights.
-    models_folder : str
-    """
-
-    python: str
-    version: str
-    torch: str
-    gdal: str
-    device: str
-    models: tuple[str, ...]
-    models_folder: str
-
-    def text(self) -> str:
-        """Return it for people."""
-        models = ", ".join(self.models) or "none: the built-in model is used"
-        return (
-            f"alps-geo {self.version}, Python {self.python}, PyTorch {self.torch},"
-            f" GDAL {self.gdal}\nDevice: {self.device}\n"
-            f"Installed mask models: {models} ({self.models_folder})"
-        )
-
-
-def check(interpreter: str, is_cancelled: IsCancelled = lambda: False) -> Report:
-    """Ask an engine for its versions, device and models.
-
-    Raises
-    ------
-    SetupError
-        If it is none, or lacks something.
-    """
-    lines: list[str] = []
-    command = [interpreter, "-I", "-X", "utf8", "-c", _PROBE]
-    try:
-        code = run_lines(command, clean_environment(), lines.append, is_cancelled)
-    except OSError as error:
-        raise SetupError(f"{interpreter} cannot be started: {error}") from error
-    if code is None:
-        raise SetupCancelled("Stopped.")
-    try:
-        facts = json.loads(lines[-1]) if code == 0 else {}
-        return Report(**{**facts, "models": tuple(facts["models"])})
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        reason = lines[-1] if lines else f"exit code {code}"
-        raise SetupError(f"{interpreter} has no working alps-geo: {reason}") from error

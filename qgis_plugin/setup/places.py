@@ -1,6 +1,8 @@
 """Where the environments that the plugin makes lie; standard library only.
 
-Outside the plugin and the profile, so that an update of the plugin leaves them as they are.
+Outside the plugin and the profile, so that an update of the plugin leaves them as they are. Each
+new one gets a folder of its own beside the others: environments cannot be moved, and the one in
+use stays until the new one works.
 """
 
 from __future__ import annotations
@@ -27,9 +29,14 @@ def base_folder() -> Path:
     return (Path(data) if data else Path.home() / ".local" / "share") / "alps-geo"
 
 
-def managed_folder() -> Path:
-    """Return the folder of the environment that the plugin makes."""
-    return base_folder() / "engine"
+def new_folder(version: str) -> Path:
+    """Return a folder for one more environment, such as `engine-0.1.0`; it does not exist yet."""
+    base, name, number = base_folder(), f"engine-{version}", 1
+    folder = base / name
+    while os.path.lexists(folder):
+        number += 1
+        folder = base / f"{name}-{number}"
+    return folder
 
 
 def interpreter_of(folder: Path) -> Path:
@@ -37,3 +44,8 @@ def interpreter_of(folder: Path) -> Path:
     if sys.platform == "win32":
         return folder / "Scripts" / "python.exe"
     return folder / "bin" / "python"
+
+
+def environment_of(interpreter: str) -> Path:
+    """Return the folder of the environment that a Python would belong to."""
+    return Path(interpreter).parent.parent

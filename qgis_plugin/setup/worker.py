@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 from qgis.PyQt.QtCore import QObject, QThread, pyqtSignal
 
-from .environments import SetupError
-
-#: Takes the worker, to tell and to ask it; returns what to say in the end.
-Work = Callable[["Worker"], str]
+from .check import SetupError
+from .work import Work
 
 
 class Worker(QThread):
@@ -38,6 +35,14 @@ class Worker(QThread):
     def __init__(self, work: Work, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._work, self._stop = work, threading.Event()
+
+    def log(self, line: str) -> None:
+        """Tell a line; the work calls this in its thread."""
+        self.line.emit(line)
+
+    def tell_step(self, done: int, total: int, title: str) -> None:
+        """Tell what is being done; the work calls this in its thread."""
+        self.step.emit(done, total, title)
 
     def cancel(self) -> None:
         """Ask the work to stop; returns at once."""

@@ -66,10 +66,8 @@ def start():
 
 
 def show_set_up():
-    plugin = qgis.utils.plugins["alps_geo_qgis"]
+    qgis.utils.plugins["alps_geo_qgis"].set_up()
     later(800, check_engine)
-    plugin.set_up()  # comes back when the dialog is closed
-    later(300, show_algorithm)
 
 
 def check_engine():
@@ -88,6 +86,7 @@ def wait_for_check():
     FACTS["check"] = dialog.status.text()
     shot("set_up_engine", dialog)
     dialog.reject()
+    later(300, show_algorithm)
 
 
 def show_algorithm():

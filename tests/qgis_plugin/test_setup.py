@@ -14,8 +14,11 @@ import alps_geo
 from qgis_plugin import runner
 from qgis_plugin.environment import clean_environment
 from qgis_plugin.setup import environments, places, pythons
-from qgis_plugin.setup.environments import Plan, SetupCancelled, SetupError
+from qgis_plugin.setup.check import SetupCancelled, SetupError, check
+from qgis_plugin.setup.environments import Plan
+from qgis_plugin.setup.places import interpreter_of
 from qgis_plugin.setup.processes import run_lines
+from qgis_plugin.setup.proxy import Proxy
 
 from .recorder import Recorder
 from .wheels import make_wheels
@@ -38,25 +41,24 @@ def test_an_environment_is_made_labels_a_scene_and_is_removed(plan, wheels, exam
     poor, log = tmp_path / "poor", []
     poor.mkdir()
     shutil.copy(next(wheels.glob("alps_geo-*.whl")), poor)
-    with pytest.raises(SetupError, match="Installing alps-geo failed"):
+    with pytest.raises(SetupError, match=r"folder of wheels has no \S+ for this Python"):
         environments.create(Plan(plan.folder, sys.executable, VERSION, wheels=poor), log.append)
     assert any("No matching distribution" in line for line in log)
-    assert environments.is_ours(plan.folder)
-    assert not environments.is_complete(plan.folder)
+    assert not plan.folder.exists()
 
-    # Trying again is creating again.
     told = []
-    interpreter = environments.create(plan, log.append, tell_step=lambda *step: told.append(step))
+    report = environments.create(plan, log.append, tell_step=lambda *step: told.append(step))
     assert told == [
         (0, 3, "Making the environment"),
         (1, 3, "Installing alps-geo"),
         (2, 3, "Checking the engine"),
     ]
     assert environments.is_complete(plan.folder)
-    assert plan.folder in interpreter.parents
+    interpreter = interpreter_of(plan.folder)
     assert any(line.startswith("Successfully installed") for line in log)
-    report = environments.check(str(interpreter))
+    assert report == check(str(interpreter))
     assert report.version == VERSION
+    assert report.problem(VERSION) == ""
     assert f"PyTorch {report.torch}" in report.text()
     said = []
     code = "import alps_geo, alps_geo.cli; print(alps_geo.__file__, alps_geo.cli.__file__)"
@@ -78,7 +80,7 @@ def test_an_environment_is_made_labels_a_scene_and_is_removed(plan, wheels, exam
 def test_a_folder_of_others_is_neither_filled_nor_removed(plan):
     plan.folder.mkdir()
     (plan.folder / "precious.txt").write_text("mine")
-    with pytest.raises(SetupError, match="holds something else"):
+    with pytest.raises(SetupError, match="is there already: choose a new folder"):
         environments.create(plan, lambda line: None)
     assert not environments.remove(plan.folder)
     assert (plan.folder / "precious.txt").read_text() == "mine"
@@ -92,7 +94,7 @@ def test_a_folder_without_the_engine_is_refused_at_once(plan, tmp_path):
     assert not plan.folder.exists()
 
 
-def test_making_one_can_be_stopped_and_what_is_left_removed(plan):
+def test_making_one_can_be_stopped_and_nothing_is_left(plan):
     log, times = [], []
 
     def is_cancelled():
@@ -103,7 +105,7 @@ def test_making_one_can_be_stopped_and_what_is_left_removed(plan):
     with pytest.raises(SetupCancelled):
         environments.create(plan, log.append, is_cancelled)
     assert time.monotonic() - times[0] < 3
-    assert environments.remove(plan.folder)
+    assert not plan.folder.exists()
 
 
 def test_a_removal_that_stops_half_way_can_be_done_again(plan, monkeypatch):
@@ -150,17 +152,18 @@ def test_a_python_is_found():
 
 
 def test_an_interpreter_without_the_engine_is_told():
-    with pytest.raises(SetupError, match=r"has no working alps-geo: .*No module named 'alps_geo'"):
-        environments.check(str(Path(sys.base_prefix) / "bin" / "python3"))
+    log = []
+    with pytest.raises(SetupError, match=r"python3 has no alps-geo: choose the Python of an env"):
+        check(str(Path(sys.base_prefix) / "bin" / "python3"), log=log.append)
+    assert "No module named 'alps_geo'" in log[-1]
 
 
 def test_environments_lie_outside_the_plugin_and_survive_its_update(monkeypatch, tmp_path):
     monkeypatch.delenv(places.FOLDER_VARIABLE, raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    folder = places.managed_folder()
+    folder = places.new_folder(VERSION)
     assert tmp_path in folder.parents
     assert "QGIS" not in str(folder.relative_to(tmp_path))
-    assert VERSION not in str(folder)
 
 
 def test_online_the_small_pytorch_comes_first(tmp_path):
@@ -192,8 +195,8 @@ def test_pip_goes_through_the_proxy(tmp_path, monkeypatch):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Proxy)
     _Proxy.asked = []
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_address[1]}"
-    plan = Plan(tmp_path / "engine", sys.executable, VERSION, proxy=address)
+    proxy = Proxy("127.0.0.1", server.server_address[1])
+    plan = Plan(tmp_path / "engine", sys.executable, VERSION, proxy=proxy)
     index = "http://packages.invalid/simple"
     command = [sys.executable, "-m", "pip", "--isolated", "download", "--retries", "0", "alps-geo"]
     command += ["--index-url", index, "--trusted-host", "packages.invalid"]

@@ -1,0 +1,150 @@
+"""Runs inside a QGIS with a screen: the set-up dialog, pressed by a mouse (xdotool).
+
+Told by variables: SETUP_ROOT (the checkout), SETUP_GOOD and SETUP_BAD (Pythons that play their
+part), SETUP_WHEELS, SETUP_OUT (folder for pictures and facts).
+"""
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+from qgis.PyQt.QtCore import QPoint, QTimer
+from qgis.PyQt.QtWidgets import QApplication
+from qgis.utils import iface
+
+sys.path.insert(0, os.environ["SETUP_ROOT"])
+from qgis_plugin import engine
+from qgis_plugin.plugin import AlpsGeoPlugin
+from qgis_plugin.setup.places import base_folder
+
+OUT = Path(os.environ["SETUP_OUT"])
+FACTS, KEPT = {}, []
+
+
+def press(widget, then, wait_ms=400):
+    """Move the mouse to the middle of a widget, press it, and go on when QGIS has heard of it."""
+    place = widget.mapToGlobal(QPoint(widget.width() // 2, widget.height() // 2))
+    moves = ["mousemove", "--sync", str(place.x()), str(place.y()), "click", "1"]
+    KEPT.append(subprocess.Popen(["xdotool", *moves]))
+    QTimer.singleShot(wait_ms, lambda: guarded(then))
+
+
+def guarded(function):
+    try:
+        function()
+    except BaseException:  # noqa: BLE001 - QGIS would abort without a word
+        (OUT / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        os._exit(3)
+
+
+def run(steps):
+    """Go from step to step of a generator: wait while it gives None, press what it gives."""
+
+    def go():
+        try:
+            widget = next(steps)
+        except StopIteration:
+            return
+        if widget is None:
+            QTimer.singleShot(150, lambda: guarded(go))
+        else:
+            press(widget, go)
+
+    guarded(go)
+
+
+def shot(name):
+    dialog = KEPT[0]._dialog
+    dialog.grab().save(str(OUT / f"setup_{name}.png"))
+
+
+def answers(dialog):
+    return [button.text() for button in dialog.question.buttons]
+
+
+def steps():
+    plugin = AlpsGeoPlugin()
+    KEPT.append(plugin)
+    plugin.initGui()
+    window = iface.mainWindow()
+    window.setGeometry(0, 0, 1400, 900)
+    yield None
+    plugin._action.trigger()
+    dialog = plugin._dialog
+    dialog.move(600, 40)
+    dialog.resize(720, 700)
+    yield None
+    FACTS["modal"] = QApplication.activeModalWidget() is not None
+    shot("nothing")
+    # QGIS hears of a mouse on its own toolbar while the dialog is open.
+    pan = iface.mainWindow().findChild(type(iface.actionIdentify()), "mActionIdentify")
+    button = next(w for w in pan.associatedWidgets() if hasattr(w, "widgetForAction"))
+    iface.actionPan().trigger()
+    yield button.widgetForAction(pan)
+    FACTS["qgis_usable"] = pan.isChecked()
+    plugin.set_up()
+    dialog.path.setFilePath("/usr/bin/python3")
+    yield dialog.use_button
+    while dialog.worker is not None:
+        yield None
+    FACTS["refused"], FACTS["kept_after_refusal"] = dialog.status.text(), engine.chosen()
+    shot("refused")
+    dialog.python.setFilePath(os.environ["SETUP_GOOD"])
+    dialog.wheels.setFilePath(os.environ["SETUP_WHEELS"])
+    yield dialog.create_button
+    shot("creating")
+    while dialog.worker is not None:
+        yield None
+    FACTS["created"], FACTS["first"] = dialog.status.text(), engine.chosen()
+    shot("created")
+    yield from replace(dialog)
+    yield from take_away(dialog)
+    os.environ["ALPS_GEO_ENGINE"] = os.environ["SETUP_GOOD"]
+    yield dialog.check_button
+    while dialog.worker is not None:
+        yield None
+    FACTS["notice"] = dialog.notice.text()
+    shot("override")
+    plugin.unload()
+    FACTS["hidden"] = not dialog.isVisible()
+    (OUT / "facts.json").write_text(json.dumps(FACTS, indent=1), encoding="utf-8")
+    iface.actionExit().trigger()
+
+
+def replace(dialog):
+    dialog.python.setFilePath(os.environ["SETUP_BAD"])
+    yield dialog.create_button
+    while dialog.worker is not None:
+        yield None
+    FACTS["asked_again"], FACTS["answers_again"] = dialog.question.text.text(), answers(dialog)
+    shot("again")
+    yield dialog.question.buttons[0]
+    while dialog.worker is not None:
+        yield None
+    FACTS["failed"], FACTS["kept_after_failure"] = dialog.status.text(), engine.chosen()
+    FACTS["left_after_failure"] = [path.name for path in base_folder().iterdir()]
+    shot("failed")
+
+
+def take_away(dialog):
+    yield dialog.remove_button
+    while dialog.worker is not None:
+        yield None
+    FACTS["asked_remove"] = dialog.question.text.text()
+    shot("remove")
+    yield dialog.question.buttons[-1]
+    FACTS["there_after_cancel"] = Path(engine.chosen()).exists()
+    yield dialog.remove_button
+    while dialog.worker is not None:
+        yield None
+    yield dialog.question.buttons[0]
+    while dialog.worker is not None:
+        yield None
+    FACTS["removed"], FACTS["left"] = dialog.status.text(), len(list(base_folder().iterdir()))
+    shot("removed")
+
+
+QTimer.singleShot(1500, lambda: run(steps()))
