@@ -24,12 +24,26 @@ OUT = Path(os.environ["SETUP_OUT"])
 FACTS, KEPT = {}, []
 
 
-def press(widget, then, wait_ms=400):
+def press(widget, then):
     """Move the mouse to the middle of a widget, press it, and go on when QGIS has heard of it."""
+    heard = []
+    widget.clicked.connect(lambda *_: heard.append(True))
     place = widget.mapToGlobal(QPoint(widget.width() // 2, widget.height() // 2))
     moves = ["mousemove", "--sync", str(place.x()), str(place.y()), "click", "1"]
-    KEPT.append(subprocess.Popen(["xdotool", *moves]))
-    QTimer.singleShot(wait_ms, lambda: guarded(then))
+    mouse = subprocess.Popen(["xdotool", *moves])
+    KEPT.append(mouse)
+
+    def wait():
+        if heard:
+            then()
+        elif mouse.poll() is None or FACTS.setdefault("patience", 100) > 0:
+            FACTS["patience"] = FACTS.get("patience", 100) - 1
+            QTimer.singleShot(50, lambda: guarded(wait))
+        else:
+            raise RuntimeError(f"a press on {widget.text()!r} at {place} was not heard")
+
+    FACTS.pop("patience", None)
+    QTimer.singleShot(50, lambda: guarded(wait))
 
 
 def guarded(function):
@@ -74,19 +88,18 @@ def steps():
     yield None
     plugin._action.trigger()
     dialog = plugin._dialog
-    dialog.move(600, 40)
+    dialog.move(650, 190)
     dialog.resize(720, 700)
     yield None
     FACTS["modal"] = QApplication.activeModalWidget() is not None
     shot("nothing")
     # QGIS hears of a mouse on its own toolbar while the dialog is open.
-    pan = iface.mainWindow().findChild(type(iface.actionIdentify()), "mActionIdentify")
-    button = next(w for w in pan.associatedWidgets() if hasattr(w, "widgetForAction"))
-    iface.actionPan().trigger()
-    yield button.widgetForAction(pan)
-    FACTS["qgis_usable"] = pan.isChecked()
+    iface.actionZoomIn().trigger()
+    yield iface.mapNavToolToolBar().widgetForAction(iface.actionPan())
+    FACTS["qgis_usable"] = iface.actionPan().isChecked()
     plugin.set_up()
     dialog.path.setFilePath("/usr/bin/python3")
+    yield None
     yield dialog.use_button
     while dialog.worker is not None:
         yield None
@@ -94,6 +107,7 @@ def steps():
     shot("refused")
     dialog.python.setFilePath(os.environ["SETUP_GOOD"])
     dialog.wheels.setFilePath(os.environ["SETUP_WHEELS"])
+    yield None
     yield dialog.create_button
     shot("creating")
     while dialog.worker is not None:
@@ -103,6 +117,8 @@ def steps():
     yield from replace(dialog)
     yield from take_away(dialog)
     os.environ["ALPS_GEO_ENGINE"] = os.environ["SETUP_GOOD"]
+    plugin.set_up()
+    yield None
     yield dialog.check_button
     while dialog.worker is not None:
         yield None
@@ -116,10 +132,12 @@ def steps():
 
 def replace(dialog):
     dialog.python.setFilePath(os.environ["SETUP_BAD"])
+    yield None
     yield dialog.create_button
     while dialog.worker is not None:
         yield None
     FACTS["asked_again"], FACTS["answers_again"] = dialog.question.text.text(), answers(dialog)
+    yield None
     shot("again")
     yield dialog.question.buttons[0]
     while dialog.worker is not None:
@@ -134,12 +152,15 @@ def take_away(dialog):
     while dialog.worker is not None:
         yield None
     FACTS["asked_remove"] = dialog.question.text.text()
+    yield None
     shot("remove")
     yield dialog.question.buttons[-1]
+    yield None
     FACTS["there_after_cancel"] = Path(engine.chosen()).exists()
     yield dialog.remove_button
     while dialog.worker is not None:
         yield None
+    yield None
     yield dialog.question.buttons[0]
     while dialog.worker is not None:
         yield None

@@ -68,7 +68,8 @@ RECORDED = {
     ),
     "socks": (
         [
-            "ERROR: Could not install packages due to an OSError: Missing dependencies for SOCKS support."
+            "ERROR: Could not install packages due to an OSError: Missing dependencies for SOCKS"
+            " support."
         ],
         "does not work with a SOCKS proxy",
     ),
