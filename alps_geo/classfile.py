@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from .errors import ModelError, OutputError
+from .replacement import move_into_place
 
 FILE_NAME = "classes.safetensors"
 FORMAT = "alps-geo class model"
@@ -51,7 +52,7 @@ def write(path: Path, header: Mapping[str, Any], tensors: Tensors) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            part.replace(path)
+            move_into_place(part, path)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:

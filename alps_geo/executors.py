@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 MAX_LOSSES = 3
 #: Seconds between two looks at whether somebody wants the run to stop.
 TICK_S = 0.5
+# Windows waits for 63 objects at a time, two of which the pool keeps for itself.
+_MOST_ON_WINDOWS = 61
 #: Seconds a scheduler has to answer.
 CONNECT_S = 10
 
@@ -178,10 +181,16 @@ def choose_pool(settings: RunSettings, tick: Callable[[], None]) -> OpenPool:
     return lambda: _open_cluster(address, tick)
 
 
+def most_processes(workers: int) -> int:
+    """Return how many processes there can be, where so many are asked for."""
+    return min(workers, _MOST_ON_WINDOWS) if sys.platform == "win32" else workers
+
+
 @contextmanager
 def _open_processes(workers: int) -> Iterator[Pool]:
     # Spawned, because forked processes inherit the threads' locks of BLAS, GDAL and torch.
     context = multiprocessing.get_context("spawn")
+    workers = most_processes(workers)
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:
         yield Pool(executor, lambda: 2 * workers)

@@ -18,6 +18,7 @@ from . import classfile
 from .assembly import grid_to_json
 from .classes import ClassModel, Prediction
 from .errors import OutsideSceneError, SettingsError
+from .executors import most_processes
 from .geopackage import SegmentTable
 from .legend import Legend
 from .masks import MaskModel
@@ -325,6 +326,11 @@ def _label_tiles(
         """Tell how far it is."""
         run.clock.step(finished, total)
 
+    most = most_processes(settings.run.workers)
+    if most < settings.run.workers:
+        run.clock.message(
+            f"`workers` is {settings.run.workers}, and Windows allows {most}: {most} are used"
+        )
     run_jobs(jobs, model, settings.run, count, tick)
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .errors import OutputError, RunError
 from .features import Features
 from .masks import GateCounts, Masks
+from .replacement import move_into_place
 from .runs import Runs
 from .tiles import Tile
 
@@ -75,7 +76,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        move_into_place(temporary, path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:

@@ -74,6 +74,7 @@ def _without_weights(name: str) -> MaskModel:
 
 def _sam(settings: ModelSettings, masks: MaskSettings, progress: Progress) -> MaskModel:
     # Imported here because torch takes seconds, and the built-in model needs none of it.
+    from .compilation import cache_note
     from .sam import SamModel
     from .sam_device import choose_weights, pick_device
 
@@ -87,6 +88,9 @@ def _sam(settings: ModelSettings, masks: MaskSettings, progress: Progress) -> Ma
         path, name = chosen.path, chosen.name
         if why:
             progress.message(why)
+    note = cache_note()
+    if note:
+        progress.message(note)
     return SamModel.load(
         path,
         masks,

@@ -14,6 +14,7 @@ import requests
 
 from ..errors import ModelError
 from ..progress import Progress
+from ..replacement import move_into_place
 from . import weights
 from .weights import KnownModel
 
@@ -109,7 +110,7 @@ class _Fetcher:
                 broke_off = isinstance(error, _BROKEN) and self._arrived > 0
                 if attempt == _TRIES or not broke_off:
                     raise ModelError(self._explain(url, error)) from error
-        self._part.replace(output_file)
+        move_into_place(self._part, output_file)
 
     @property
     def _arrived(self) -> int:

@@ -17,6 +17,8 @@ from numba.extending import overload
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .compilation import compiled as kept
+
 Floats = NDArray[np.float32]
 #: Floats, or the bits of bfloat16 numbers.
 Numbers = NDArray[np.float32] | NDArray[np.int16]
@@ -54,9 +56,7 @@ _ROUND_DOWN, _LAST_BIT = np.int32(0x7FFF), np.int32(1)
 
 def compiled(function: Compiled) -> Compiled:
     """Compile a function with numba; once, until its file changes."""
-    return cast(
-        Compiled, njit(cache=True, nogil=True, error_model="numpy", fastmath=_MATHS)(function)
-    )
+    return kept(function, error_model="numpy", fastmath=_MATHS)
 
 
 def inlined(function: Compiled) -> Compiled:

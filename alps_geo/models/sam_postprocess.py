@@ -10,13 +10,12 @@ cells, along the masks' outlines, are. The results differ from SAM's by the roun
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar, cast
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from .compilation import compiled
 
 #: Logits that an output pixel depends on, in each direction.
 _TAPS = 3
@@ -32,12 +31,6 @@ Weights = tuple[Floats, Floats]
 #: Rows, columns (first and past the last), and the first logit in each direction.
 Cell = tuple[int, int, int, int, int, int]
 Triple = tuple[float, float, float]
-Function = TypeVar("Function", bound=Callable[..., object])
-
-
-def _compiled(function: Function) -> Function:
-    """Compile a function with numba, once per machine."""
-    return cast(Function, njit(cache=True, nogil=True)(function))
 
 
 @dataclass(frozen=True)
@@ -157,7 +150,7 @@ def _interpolation(source: int, target: int) -> NDArray[np.float64]:
     return matrix
 
 
-@_compiled
+@compiled
 def _classify(logits: Floats, limits: Floats) -> NDArray[np.uint8]:
     """Give each 3 x 3 logits the number of limits they are all above, or `_MIXED`.
 
@@ -183,7 +176,7 @@ def _classify(logits: Floats, limits: Floats) -> NDArray[np.uint8]:
     return codes
 
 
-@_compiled
+@compiled
 def _between_rows(logits: Floats, weights: Floats, top: int, left: int) -> Triple:
     """Return three columns of logits, each interpolated between three rows."""
     a, b, c = weights
@@ -195,7 +188,7 @@ def _between_rows(logits: Floats, weights: Floats, top: int, left: int) -> Tripl
     )
 
 
-@_compiled
+@compiled
 def _measure_cell(
     logits: Floats, limits: Floats, cell: Cell, weights: Weights, counts: Ints, box: Ints
 ) -> None:
@@ -213,7 +206,7 @@ def _measure_cell(
                 _grow(box, row, row + 1, col, col + 1)
 
 
-@_compiled
+@compiled
 def _grow(box: Ints, row_start: int, row_stop: int, start: int, stop: int) -> None:
     box[0] = min(box[0], start)
     box[1] = min(box[1], row_start)
@@ -221,7 +214,7 @@ def _grow(box: Ints, row_start: int, row_stop: int, start: int, stop: int) -> No
     box[3] = max(box[3], row_stop - 1)
 
 
-@_compiled
+@compiled
 def _measure_uniform(
     line: NDArray[np.uint8],
     widths: Ints,
@@ -251,7 +244,7 @@ def _measure_uniform(
         _grow(box, top, stop, starts[first], starts[last + 1])
 
 
-@_compiled
+@compiled
 def _measure_one(
     logits: Floats, limits: Floats, rows: Plan, cols: Plan, counts: Ints, box: Ints
 ) -> None:
@@ -272,7 +265,7 @@ def _measure_one(
                 _measure_cell(logits, limits, cell, weights, counts, box)
 
 
-@_compiled
+@compiled
 def _measure_all(logits: Floats, limits: Floats, rows: Plan, cols: Plan) -> tuple[Ints, Ints]:
     number = len(logits)
     counts = np.zeros((number, 3), np.int64)
@@ -286,7 +279,7 @@ def _measure_all(logits: Floats, limits: Floats, rows: Plan, cols: Plan) -> tupl
     return counts, boxes
 
 
-@_compiled
+@compiled
 def _draw_one(
     logits: Floats, limits: Floats, rows: Plan, cols: Plan, mask: NDArray[np.bool_]
 ) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import platformdirs
 
 from ..errors import ModelError
+from ..replacement import move_into_place
 
 #: Overrides the folder where weights lie.
 FOLDER_VARIABLE = "ALPS_GEO_MODELS"
@@ -193,7 +194,7 @@ def add(path: Path) -> Installed:
         shutil.copyfile(path, partial)
         if official is None:
             _note_of(target).write_text(f"{checksum}\n")
-        partial.replace(target)
+        move_into_place(partial, target)
     except OSError as error:
         raise ModelError(f"{target} cannot be written: {error.strerror or error}") from error
     return Installed(name, target, checksum)

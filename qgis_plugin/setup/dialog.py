@@ -63,12 +63,12 @@ class SetupDialog(SetupForm):
         """Check the chosen interpreter, and keep it if it is fit."""
         path = self._named()
         if path:
-            work = choosing(path, engine_version(), engine.chosen())
+            work = choosing(path, engine_version(), engine.interpreter(), engine.override())
             self._start("Checking the engine", work, lambda: self._switch(path))
 
     def check(self) -> None:
         """Show versions, device and models of the chosen interpreter; nothing is changed."""
-        path = self._named()
+        path = self._named() or engine.interpreter()
         if path:
             self._start("Checking the engine", checking(path, engine_version()))
 
@@ -118,7 +118,7 @@ class SetupDialog(SetupForm):
         proxy = stored_proxy(may_ask=wheels is None)
         device, python = self.device.currentData(), self.python.filePath()
         plan = Plan(folder, python, engine_version(), device, wheels, proxy)
-        work = creating(plan, engine.chosen())
+        work = creating(plan, engine.interpreter())
         self._start("Creating the environment", work, lambda: self._created(folder, old))
 
     def _created(self, folder: Path, old: list[Path]) -> None:
@@ -152,7 +152,8 @@ class SetupDialog(SetupForm):
         if _is(folder, self._used()):
             # First, so that nothing is started from a folder that is half gone.
             engine.choose("")
-        self._start("Removing the environment", removing([folder]), stoppable=False)
+        show = self._show_choice
+        self._start("Removing the environment", removing([folder]), show, stoppable=False)
 
     def stop(self) -> None:
         """Stop what is going on; what was there before stays."""
@@ -261,8 +262,11 @@ class SetupDialog(SetupForm):
             self._closing = False
             self.reject()
 
-    def _refresh(self) -> None:
+    def _show_choice(self) -> None:
         self.path.setFilePath(engine.chosen())
+
+    def _refresh(self) -> None:
+        self._show_choice()
         self._show_plan()
         self._show_state()
 
@@ -319,7 +323,7 @@ class SetupDialog(SetupForm):
             parts = [f"alps-geo {item.version}" if item.complete else "broken off"]
             parts += [f"{item.size_gb:.1f} GB"] if item.size_gb else []
             parts += ["in use"] if _is(item.folder, used) else []
-            self.made.addItem(f"{item.folder}  ({', '.join(parts)})", str(item.folder))
+            self.made.addItem(f"{item.folder.name}  ({', '.join(parts)})", str(item.folder))
         if selected:
             self.made.setCurrentIndex(max(self.made.findData(selected), 0))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from ..environment import ENGINE_VARIABLE
 from . import environments
 from .check import SetupError, check, check_fit
 from .environments import Plan
@@ -38,8 +39,19 @@ def checking(interpreter: str, plugin: str) -> Work:
     return work
 
 
-def choosing(interpreter: str, plugin: str, in_use: str) -> Work:
-    """Return the work that checks an engine before it is used."""
+def choosing(interpreter: str, plugin: str, in_use: str, override: str = "") -> Work:
+    """Return the work that checks an engine before it is used.
+
+    Parameters
+    ----------
+    interpreter : str
+    plugin : str
+        The plugin's version.
+    in_use : str
+        What is used so far; empty for none.
+    override : str
+        What a variable names, which is used whatever is chosen; empty for none.
+    """
 
     def work(told: Told) -> str:
         try:
@@ -47,7 +59,10 @@ def choosing(interpreter: str, plugin: str, in_use: str) -> Work:
         except SetupError as error:
             stays = f"The engine in use stays {in_use}." if in_use else "No engine is chosen yet."
             raise type(error)(f"{_sentence(error)} {stays}") from error
-        return f"{interpreter} is used from now on.\n{report.text()}\n{report.compare(plugin)}"
+        used = f"{interpreter} is used from now on."
+        if override:
+            used = f"{interpreter} is kept, but {ENGINE_VARIABLE} names {override}, which is used."
+        return f"{used}\n{report.text()}\n{report.compare(plugin)}"
 
     return work
 

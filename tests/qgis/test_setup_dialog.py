@@ -96,6 +96,7 @@ def test_an_environment_is_created_checked_and_removed(dialog, engine_python, tm
     answer(dialog, "Remove ")
     wait(dialog)
     assert "was removed" in dialog.status.text()
+    assert dialog.path.filePath() == ""
     assert "Set up engine" in engine.problem()
 
 
@@ -288,6 +289,7 @@ def test_a_variable_that_overrides_the_choice_is_said(dialog, good, tmp_path, mo
     wait(dialog)
     assert engine.interpreter() == str(other)
     assert engine.chosen() == str(good)
+    assert f"is kept, but ALPS_GEO_ENGINE names {other}" in dialog.status.text()
     assert dialog.notice.isVisible()
     assert f"ALPS_GEO_ENGINE names {other}" in dialog.notice.text()
     assert str(other) in dialog.in_use.text()
