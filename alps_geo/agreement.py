@@ -14,6 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from .progress import Notice
+
+#: Most classes that one line names.
+LISTED = 8
+
 
 @dataclass(frozen=True)
 class Matching:
@@ -161,3 +166,41 @@ def _pairs(counts: NDArray[np.int64]) -> int:
     # Python's integers: squares of a gigapixel's counts overflow 64 bits.
     cells = counts[counts > 0].astype(object)
     return int((cells * (cells - 1)).sum()) if len(cells) else 0
+
+
+def caveats(cells: list[list[int]], names: list[str]) -> list[str]:
+    """Return what keeps the measures from meaning what they seem to.
+
+    Parameters
+    ----------
+    cells : list of list of int
+        Pixels, a row per label and a column per reference class.
+    names : list of str
+        Of the reference classes.
+    """
+    if not cells:
+        return [Notice("no pixel with a reference class is labelled", code="reference.unlabelled")]
+    if len(names) == 1:
+        text = (
+            f"the reference has one class only, {names[0]}: purity is 1 and NMI and ARI are 0 or 1"
+            " whatever the labels are; give a reference with two classes or more"
+        )
+        return [Notice(text, code="reference.one_class", found=names)]
+    standing = {row.index(max(row)) for row in cells}
+    absent = [name for at, name in enumerate(names) if at not in standing]
+    if not absent:
+        return []
+    if len(standing) == 1:
+        text = (
+            f"every label stands for {names[standing.pop()]}: the labels do not tell the"
+            " reference's classes apart, and accuracy is that class's share; check that these are"
+            " the labels, or use a larger `n_classes`"
+        )
+        return [Notice(text, code="reference.not_told_apart", absent=absent)]
+    listed = ", ".join(absent[:LISTED]) + (", ..." if len(absent) > LISTED else "")
+    text = (
+        f"no label stands for {len(absent)} of the {len(names)} reference classes ({listed}): their"
+        " IoU is 0 however good the others are; use a larger `n_classes`, or leave them out with"
+        " `ignore`"
+    )
+    return [Notice(text, code="reference.absent_classes", absent=absent)]

@@ -97,15 +97,19 @@ def read_aoi(path: str, grid: Grid, scene: str) -> Aoi:
             continue
         except OutsideError as error:
             raise OutsideSceneError(
-                f"{path}: the area of interest does not touch {scene}; give polygons inside the"
-                f" scene: {error}"
+                f"the area of interest, {path}, does not touch {scene}; give polygons inside the"
+                f" scene: {error}",
+                code="aoi.outside",
+                path=path,
             ) from error
         messages = _choice(source.shown, name, layers[at + 1 :])
         if found.outside:
             messages.append(f"{source.shown}: {found.outside:,} features do not touch {scene}")
         return Aoi(path, tuple(shapely.to_wkb(found.shapes)), tuple(messages), found.notes)
     raise SceneError(
-        f"{path}: the area of interest has no polygons; lines and points enclose nothing"
+        f"the area of interest, {path}, has no polygons; lines and points enclose nothing",
+        code="aoi.no_polygons",
+        path=path,
     )
 
 

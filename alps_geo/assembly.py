@@ -98,7 +98,7 @@ class SceneRun:
             facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(
-                f"{path} cannot be read: the run is not finished; run `label`"
+                f"{path} cannot be read: the run is not finished; run `label()`"
             ) from error
         return facts
 
@@ -294,7 +294,7 @@ def _explaining(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowInvalid) as error:
-        raise RunError(f"{path} cannot be read: {error}; run `label` again") from error
+        raise RunError(f"{path} cannot be read: {error}; run `label()` again") from error
 
 
 def grid_to_json(grid: Grid) -> dict[str, Any]:

@@ -282,7 +282,7 @@ class ClassModel:
         if source.model != name:
             raise ModelError(
                 f"the class model was made with mask model {source.model!r}, not {name!r}; use"
-                f" --model {source.model}, or make new classes"
+                f" `model={source.model}`, or make new classes"
             )
         if source.checksum != checksum:
             raise ModelError(
@@ -395,7 +395,7 @@ def _too_few(wanted: int, found: int, distinct: int) -> str:
     what = "1 segment was found" if found == 1 else f"{found} segments were found"
     if distinct < found:
         what = f"{distinct} of the {found} segments found differ"
-    remedy = f"use -k {distinct} or less"
+    remedy = f"use `n_classes={distinct}` or less"
     if distinct < 2:
         remedy = "label a larger area, or several scenes together"
-    return f"k is {wanted} but only {what}; {remedy}"
+    return f"`n_classes` is {wanted} but only {what}; {remedy}"

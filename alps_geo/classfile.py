@@ -103,7 +103,7 @@ def damaged(path: Path, reason: str) -> ModelError:
     first_line = reason.splitlines()[0]
     return ModelError(
         f"{path} is not a class model, or damaged ({first_line}); take another copy, or make it"
-        f" again with `alps-geo classify`"
+        " again with `classify()`"
     )
 
 

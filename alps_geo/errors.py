@@ -12,7 +12,10 @@
   + WorkerError: workers cannot be reached, or are lost time and again
   + Cancelled: the user stopped the run (exit code 130)
 
-Every message says what is wrong, with the value, and what would be right, on one line.
+Every message says what is wrong, with the value, and what would be right, on one line. It is the
+same for all who show it: a setting stands there by its name in backquotes, `n_classes` or
+`model=auto`, a command by its call, `classify()` or `download(sam-vit-b)`; the command line and the
+QGIS plugin put their own words in these places.
 """
 
 from __future__ import annotations
@@ -21,53 +24,93 @@ from typing import ClassVar
 
 
 class AlpsGeoError(Exception):
-    """Base of all errors that a user can mend; shown as one line, without a traceback."""
+    """Base of all errors that a user can mend; shown as one line, without a traceback.
+
+    Parameters
+    ----------
+    message : str
+        Settings and commands by their names in backquotes.
+    code : str
+        Tells programs what is wrong, such as 'aoi.outside'; the class's own if not given. A code
+        keeps its meaning, messages may be worded anew.
+    **values
+        What the message is about, as values that JSON has: `path`, `setting`, `found`, `allowed`.
+
+    Attributes
+    ----------
+    code : str
+    values : dict
+    """
 
     #: The exit code of the command line for this error.
     exit_code: ClassVar[int] = 1
+    #: What kind of error this is, for programs, where nothing more particular is said.
+    default_code: ClassVar[str] = "error"
+
+    def __init__(self, message: str = "", *, code: str = "", **values: object) -> None:
+        super().__init__(message)
+        self.code = code or self.default_code
+        self.values = values
 
 
 class SettingsError(AlpsGeoError):
     """An option has a value that cannot work."""
 
+    default_code: ClassVar[str] = "settings"
     exit_code: ClassVar[int] = 2
 
 
 class RunError(AlpsGeoError):
     """The output folder holds another run, or none where one is needed."""
 
+    default_code: ClassVar[str] = "run"
     exit_code: ClassVar[int] = 2
 
 
 class SceneError(AlpsGeoError):
     """A scene cannot be labelled as it is."""
 
+    default_code: ClassVar[str] = "scene"
+
 
 class ReadError(SceneError):
     """A scene opens, but a part of it cannot be read."""
+
+    default_code: ClassVar[str] = "scene.read"
 
 
 class OutsideSceneError(SceneError):
     """The area of interest touches no part of the scene."""
 
+    default_code: ClassVar[str] = "aoi.outside"
+
 
 class ReferenceDataError(AlpsGeoError):
     """Reference data do not fit the labels they are compared with."""
+
+    default_code: ClassVar[str] = "reference"
 
 
 class ModelError(AlpsGeoError):
     """A mask model or a class model is missing, damaged or of another kind."""
 
+    default_code: ClassVar[str] = "model"
+
 
 class OutputError(AlpsGeoError):
     """Results cannot be written."""
+
+    default_code: ClassVar[str] = "output"
 
 
 class WorkerError(AlpsGeoError):
     """Workers cannot be reached, or are lost time and again."""
 
+    default_code: ClassVar[str] = "worker"
+
 
 class Cancelled(AlpsGeoError):
     """The user stopped the run; what was finished is kept."""
 
+    default_code: ClassVar[str] = "cancelled"
     exit_code: ClassVar[int] = 130

@@ -213,7 +213,12 @@ def _pair(labels: str, reference: str, scene: str | None) -> list[tuple[str, str
     if ours.keys() == theirs.keys():
         return [(ours[stem], theirs[stem]) for stem in sorted(ours)]
     stems = sorted(ours if len(ours) > 1 else theirs)
-    raise RunError(f"choose one scene with --scene: {', '.join(stems)}")
+    raise RunError(
+        f"choose one with `scene`: {', '.join(stems)}",
+        code="run.several_scenes",
+        setting="scene",
+        allowed=stems,
+    )
 
 
 def _only(rasters: dict[str, str], scene: str, path: str) -> dict[str, str]:
@@ -238,7 +243,11 @@ def _rasters_of(path: str) -> dict[str, str]:
         return {"": str(folder / "labels.tif")}
     found = sorted(folder.glob("*.labels.tif"))
     if not found:
-        raise RunError(f"{path} holds no labels.tif; run `alps-geo label SCENE -o {path}` first")
+        raise RunError(
+            f"{path} holds no labels.tif; label a scene into it with `label()` first",
+            code="run.missing",
+            path=path,
+        )
     return {item.name.removesuffix(".labels.tif"): str(item) for item in found}
 
 
@@ -309,7 +318,7 @@ class _Tally:
         # A mask of 0 and 255 has two classes, and 255 is the one that matters.
         if by_custom and CUSTOMARY_IGNORE in self.classes and len(self.classes) > 2:
             dropped.add(CUSTOMARY_IGNORE)
-            self.notes.append("255 was ignored as unlabelled; --ignore says otherwise")
+            self.notes.append("255 was ignored as unlabelled; `ignore` says otherwise")
         for label, number in [pair for pair in self.pixels if pair[1] in dropped]:
             self.pixels[label, None] += self.pixels.pop((label, number))
 
@@ -323,10 +332,10 @@ class _Tally:
         labels, classes = self.labels, self.classes
         cells = [[self.pixels[label, number] for number in classes] for label in labels]
         missed = [self.pixels[None, number] for number in classes]
-        if len(classes) == 1:
-            self.notes.append("the reference has one class only: most measures mean little")
-        if not labels:
-            self.notes.append("no pixel with a reference class is labelled")
+        names = [self.class_names[number] for number in classes]
+        # Of two runs neither is the truth, so that none has to tell the other's classes apart.
+        if not (is_agreement and labels and len(names) > 1):
+            self.notes += agreement.caveats(cells, names)
         return Evaluation(
             labels=tuple(label for label, _ in pairs),
             reference=tuple(reference for _, reference in pairs),
@@ -376,6 +385,6 @@ def _encode(
     if highest - lowest >= MAX_VALUE_RANGE:
         raise ReferenceDataError(
             f"values from {lowest} to {highest} are no class numbers; declare which of them means"
-            " no data with `rio edit-info --nodata`"
+            " no data (Translate in QGIS, or rio edit-info)"
         )
     return np.where(known, values - lowest + 1, 0), lowest, highest - lowest + 2

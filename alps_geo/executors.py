@@ -104,7 +104,7 @@ def run_in_pool(
             if losses == MAX_LOSSES:
                 raise WorkerError(
                     f"workers were killed {losses} times before they finished a tile, likely for"
-                    " want of memory; use fewer --workers or a smaller --tile-size"
+                    " want of memory; use fewer `workers` or a smaller `tile_size`"
                 ) from error
 
 
@@ -175,7 +175,7 @@ def choose_pool(settings: RunSettings, tick: Callable[[], None]) -> OpenPool:
         import distributed  # noqa: F401 - an extra: many do without
     except ImportError as error:
         raise SettingsError(
-            "--scheduler needs Dask, which is not installed: pip install 'alps-geo[dask]'"
+            "`scheduler` needs Dask, which is not installed: pip install 'alps-geo[dask]'"
         ) from error
     address = settings.scheduler
     return lambda: _open_cluster(address, tick)
@@ -226,7 +226,7 @@ def _open_cluster(address: str, tick: Callable[[], None]) -> Iterator[Pool]:
         except KilledWorker as error:
             raise WorkerError(
                 f"Dask gave up on a tile: {error}; likely for want of memory: use a smaller"
-                " --tile-size, or give workers more"
+                " `tile_size`, or give workers more"
             ) from error
         except (CancelledError, OSError) as error:
             # Workers' own OSErrors come as OutputError or ReadError: this is the connection.
@@ -263,7 +263,7 @@ def _connect(address: str) -> Iterator[Client]:
         client = Client(address, timeout=CONNECT_S, name="alps-geo")
     except (OSError, ValueError) as error:
         raise WorkerError(
-            f"no Dask scheduler answers at {address}; start one with `dask scheduler`, and check"
+            f"no Dask scheduler answers at {address}; start one with 'dask scheduler', and check"
             " the address"
         ) from error
     with client:

@@ -91,7 +91,7 @@ class LabelMap:
             try:
                 dataset = rasterio.open(self.path)
             except rasterio.errors.RasterioIOError as error:
-                raise RunError(f"{self.path} cannot be read; run `label` again") from error
+                raise RunError(f"{self.path} cannot be read; run `label()` again") from error
             with dataset:
                 yield lambda window: dataset.read(1, window=_raster_window(window))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
+from urllib.parse import quote
 
 from .errors import SceneError
 
@@ -55,3 +56,15 @@ def file_stamp(path: str) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return status.st_mtime_ns, status.st_size
+
+
+def sqlite_uri(path: PurePath) -> str:
+    """Return the URI under which SQLite opens an absolute path for reading only.
+
+    Parameters
+    ----------
+    path : PurePath
+        On a drive or on a network's share, for which SQLite wants an empty host.
+    """
+    text = path.as_posix()
+    return f"file://{'' if text.startswith('/') else '/'}{quote(text, safe='/:')}?mode=ro"

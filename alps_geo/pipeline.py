@@ -133,7 +133,7 @@ def label_scenes(
     run = Run(folder.out, tuple(runs), manifest, clock)
     if known and run.is_finished(settings, checksum):
         clock.message(
-            f"{out} holds this very run, finished; nothing to do (--overwrite runs again)"
+            f"{out} holds this very run, finished; nothing to do (`overwrite` runs again)"
         )
         return run.outputs()
     _label_tiles(run, opened, settings, model)
@@ -193,7 +193,7 @@ def classify(
         if model.source.stretch != run.manifest["stretch"]:
             run.clock.warning(
                 "the class model was made with another stretch than this run: the same colours look"
-                " different to it; `alps-geo label SCENE --classes` uses the model's own"
+                " different to it; `label()` with `classes` uses the model's own"
             )
     found = _find_classes(run, model, wanted)
     record["settings"]["classes"] = dataclasses.asdict(wanted)

@@ -159,7 +159,7 @@ class Placement:
             return ""
         return (
             f"between its CRS and that of {ground} the best transformation at hand is good to"
-            f" {operation.accuracy:g} m, and a pixel is {pixel:.3g} m; `pyproj sync` fetches grids"
+            f" {operation.accuracy:g} m, and a pixel is {pixel:.3g} m; 'pyproj sync' fetches grids"
             " for better ones"
         )
 
@@ -269,7 +269,7 @@ def connect(path: str, source: CRS | None, grid: Grid, purpose: Purpose, ground:
     if grid.crs is None:
         raise purpose.error(
             f"{ground}: has no CRS, so that {path} cannot be laid over it; give it one with"
-            " `rio edit-info --crs EPSG:…`"
+            " rio edit-info"
         )
     first, second = horizontal(source), horizontal(grid.crs)
     if same_crs(first, second):

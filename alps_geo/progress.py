@@ -6,6 +6,29 @@ import time
 from typing import Protocol
 
 
+class Notice(str):
+    """A message or a warning that programs can tell from others; a text to everybody else.
+
+    Parameters
+    ----------
+    text : str
+        Settings and commands by their names in backquotes, as in messages of errors.
+    code : str
+        What it is about, such as 'scene.no_crs'; keeps its meaning when the text is worded anew.
+    **values
+        As of `errors.AlpsGeoError`.
+    """
+
+    code: str
+    values: dict[str, object]
+
+    def __new__(cls, text: str, *, code: str = "", **values: object) -> Notice:
+        """Make a text with a code and values."""
+        notice = super().__new__(cls, text)
+        notice.code, notice.values = code, values
+        return notice
+
+
 class Progress(Protocol):
     """Who listens to a run: a terminal, a parent process, a test.
 

@@ -31,6 +31,7 @@ from rasterio.windows import Window as RasterioWindow
 from .errors import ReadError, SceneError
 from .grid import Grid, Window
 from .paths import check_file, file_stamp, is_local, shown_name
+from .progress import Notice
 
 #: What opens as rasters but is no image: maps drawn by a server without end, catalogues, pages.
 REFUSED_DRIVERS = frozenset(
@@ -250,7 +251,7 @@ def _check_size(dataset: DatasetReader, name: str) -> None:
     if height * width * np.dtype(_plain(dataset.dtypes[0])).itemsize > MAX_BLOCK_BYTES:
         raise SceneError(
             f"{name}: stores {height} x {width} pixels in one piece, too much for bounded memory;"
-            f" cut it up: gdal_translate -co TILED=YES {name} tiled.tif"
+            f" save it again with TILED=YES (Translate in QGIS, or rio convert)"
         )
 
 
@@ -269,7 +270,10 @@ def _check_bands(dataset: DatasetReader, name: str, bands: tuple[int, ...]) -> N
         if dataset.colorinterp[band - 1] == ColorInterp.palette:
             raise SceneError(
                 f"{name}: band {band} is paletted, as maps of classes are; if it is an image,"
-                f" expand it: gdal_translate -expand rgb {name} rgb.tif"
+                f" turn it into red, green and blue (PCT to RGB in QGIS)",
+                code="scene.paletted",
+                path=name,
+                band=band,
             )
 
 
@@ -287,7 +291,14 @@ def _choose_bands(
     for band in chosen:
         if band not in available:
             reason = "is alpha, a mask" if band == alpha else "does not exist"
-            raise SceneError(f"{name}: band {band} {reason}; --bands can name {listed}")
+            raise SceneError(
+                f"{name}: band {band} {reason}; `bands` can name {listed}",
+                code="scene.no_band",
+                path=name,
+                setting="bands",
+                found=band,
+                allowed=available,
+            )
     if not available:
         raise SceneError(f"{name}: has an alpha band only; give a raster with a band of values")
     if chosen:
@@ -299,12 +310,13 @@ def _choose_bands(
         text = f"{name}: bands {red}, {green}, {blue} are red, green, blue, as the file declares"
         return (red, green, blue), [text] if (red, green, blue) != (1, 2, 3) else []
     if len(available) < 3:
-        text = f"{name}: has bands {listed}; band {available[0]} is used as grey, see --bands"
+        text = f"{name}: has bands {listed}; band {available[0]} is used as grey, see `bands`"
         return (available[0],) * 3, [text] if len(available) == 2 else []
     red, green, blue = available[:3]
-    text = (
+    text = Notice(
         f"{name}: the first three of {len(available)} bands ({red}, {green}, {blue}) are used as"
-        " red, green, blue; choose others with --bands"
+        " red, green, blue; choose others with `bands`",
+        code="scene.bands_chosen",
     )
     return (red, green, blue), [text] if len(available) > 3 else []
 
@@ -326,23 +338,29 @@ def _find_grid(dataset: DatasetReader, name: str) -> tuple[Grid, list[str]]:
     placed = not dataset.transform.is_identity
     if not placed and dataset.gcps[0]:
         raise SceneError(
-            f"{name}: is georeferenced by ground control points only; warp it first:"
-            f" gdalwarp -r cubic {name} warped.tif"
+            f"{name}: is georeferenced by ground control points only; warp it to"
+            " a CRS first (the Georeferencer or Warp in QGIS)",
+            code="scene.gcps_only",
+            path=name,
         )
     if not placed and dataset.rpcs is not None:
         raise SceneError(
-            f"{name}: has an RPC sensor model and is not orthorectified; warp it first:"
-            f" gdalwarp -rpc -r cubic {name} warped.tif"
+            f"{name}: has an RPC sensor model and is not orthorectified; orthorectify it"
+            " to a CRS first (such as with Warp in QGIS)",
+            code="scene.rpc_only",
+            path=name,
         )
     if dataset.transform.is_degenerate:
         raise SceneError(
-            f"{name}: its geotransform {tuple(dataset.transform)[:6]} gives pixels no area; mend"
-            f" it: gdal_edit.py -a_ullr LEFT TOP RIGHT BOTTOM {name}"
+            f"{name}: its geotransform {tuple(dataset.transform)[:6]} gives pixels no area; give"
+            " it the right one (rio edit-info)"
         )
     crs, flaw = _find_crs(dataset)
     if not placed:
         flaw, crs = "no geotransform", None
-    text = f"{name}: not georeferenced: {flaw}; area_m2 will be empty"
+    text = Notice(
+        f"{name}: not georeferenced: {flaw}; area_m2 will be empty", code="scene.no_crs", path=name
+    )
     grid = Grid(crs, dataset.transform, dataset.height, dataset.width)
     return grid, [text] if crs is None else []
 

@@ -88,9 +88,9 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RunError(f"{path.parent} holds no finished run: run `label` to its end") from error
+        raise RunError(f"{path.parent} holds no finished run: run `label()` to its end") from error
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {error}; run `label` with --overwrite") from error
+        raise RunError(f"{path} cannot be read: {error}; run `label()` with `overwrite`") from error
     return record
 
 

@@ -135,7 +135,8 @@ class RasterClasses:
             if odd.any():
                 raise ReferenceDataError(
                     f"{self.path} holds {values[odd][0]}, which is no class number; give a raster"
-                    " of whole numbers, and declare its nodata value with `rio edit-info --nodata`"
+                    " of whole numbers, and declare its nodata value (Translate in QGIS, or rio"
+                    " edit-info)"
                 )
         return values.astype(np.int64), known
 
@@ -282,7 +283,7 @@ def _onto_grid(reference: RasterClasses, grid: Grid, stack: contextlib.ExitStack
             raise ReferenceDataError(
                 f"{path if own.crs is None else 'the label raster'} has no CRS, and the sizes"
                 f" differ ({own.width} x {own.height} and {grid.width} x {grid.height} pixels);"
-                " give it the right one with `rio edit-info --crs EPSG:…`"
+                " assign the right one (Assign projection in QGIS, or rio edit-info)"
             )
         if own.crs is not grid.crs:
             reference.notes.append(f"no CRS on one side: {path} is compared pixel by pixel")

@@ -84,19 +84,22 @@ class Run:
         for part in ("classes", "outputs"):
             for name, value in now[part].items():
                 if there[part][name] != value:
-                    remedy = (
-                        f"`alps-geo classify {self.out}`" if part == "classes" else "--overwrite"
-                    )
+                    remedy = "`classify()`" if part == "classes" else "`overwrite`"
                     raise RunError(
-                        f"{self.out} holds this run with {name.replace('_', '-')}"
-                        f" {there[part][name]}, not {value}; use {remedy}, or another folder"
+                        f"{self.out} holds this run with `{name}` {there[part][name]}, not"
+                        f" {value}; use {remedy}, or another folder",
+                        code="run.other_settings",
+                        path=str(self.out),
+                        setting=name,
+                        found=there[part][name],
+                        wanted=value,
                     )
         # Runs of earlier versions do not know what was in the class model.
         if record.get("class_model", checksum) != checksum:
             given = settings.classes.classes
             raise RunError(
                 f"{self.out} holds this run with the classes that {given} had then, and it has"
-                f" changed; use `alps-geo classify {self.out} --classes {given}`, or another folder"
+                f" changed; use `classify()` with `classes={given}`, or another folder"
             )
         return all(path.exists() for path in (*self.outputs().labels, *self.outputs().packages))
 

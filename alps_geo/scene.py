@@ -280,8 +280,8 @@ def measure_stretch(scenes: Sequence[Scene], *, skip_unreadable: bool = False) -
 def _check_stretch(raster: Raster, kind: str) -> None:
     if kind == "none" and raster.dtype != "uint8":
         raise SceneError(
-            f"{raster.name}: has {raster.dtype} pixels, which stretch none would leave as they"
-            " are, but labelling needs 8 bits; use --stretch percentile or minmax"
+            f"{raster.name}: has {raster.dtype} pixels, which `stretch=none` would leave as they"
+            " are, but labelling needs 8 bits; use `stretch=percentile` or `stretch=minmax`"
         )
 
 
@@ -291,12 +291,15 @@ def _resampled_grid(raster: Raster, gsd: float | None) -> Grid:
     present = raster.grid.pixel_size_m
     if present is None:
         raise SceneError(
-            f"{raster.name}: its pixel size in metres is not known, so that --gsd {gsd:g} means"
-            f" nothing; give it a CRS: gdal_edit.py -a_srs EPSG:... {raster.name}"
+            f"{raster.name}: its pixel size in metres is not known, so that `gsd={gsd:g}`"
+            " means nothing; assign it a CRS (Assign projection in QGIS, or rio edit-info)",
+            code="scene.no_crs",
+            path=raster.name,
+            setting="gsd",
         )
     if not present / MAX_FINER <= gsd <= present * MAX_COARSER:
         raise SceneError(
-            f"{raster.name}: --gsd {gsd:g} is too far from its pixel size of {present:g} m; use"
+            f"{raster.name}: `gsd={gsd:g}` is too far from its pixel size of {present:g} m; use"
             f" from {present / MAX_FINER:g} to {present * MAX_COARSER:g} metres"
         )
     return raster.grid.resample(gsd)

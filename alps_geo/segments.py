@@ -144,8 +144,8 @@ def load_segments(folder: Path) -> Segments:
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise RunError(
-            f"the segments in {folder} are missing or damaged ({reason}); run `label` with"
-            " --overwrite"
+            f"the segments in {folder} are missing or damaged ({reason}); run `label()` with"
+            " `overwrite`"
         ) from error
     columns = {name: table[name].to_numpy() for name in table.column_names}
     return Segments(

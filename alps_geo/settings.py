@@ -38,17 +38,18 @@ def setting(default: T, text: str, **extra: Any) -> T:
     return value
 
 
-def _check(holds: bool, message: str) -> None:
+def _check(holds: bool, name: str, rule: str, found: object) -> None:
     if not holds:
-        raise SettingsError(message)
+        text = f"`{name}` {rule}, not {found!r}"
+        raise SettingsError(text, code=f"settings.{name}", setting=name, found=found)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    _check(value in choices, f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    _check(value in choices, name, f"must be one of {', '.join(choices)}", value)
 
 
 def _check_share(name: str, value: float) -> None:
-    _check(0 <= value <= 1, f"{name} must be from 0 to 1, not {value}")
+    _check(0 <= value <= 1, name, "must be from 0 to 1", value)
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,11 @@ class SceneSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        _check(
-            len(self.bands) in (0, 1, 3),
-            f"bands must name one or three bands, not {len(self.bands)}",
-        )
-        lowest = min(self.bands, default=1)
-        _check(lowest >= 1, f"bands are counted from 1, there is no band {lowest}")
+        number, lowest = len(self.bands), min(self.bands, default=1)
+        _check(number in (0, 1, 3), "bands", "must name one or three bands", number)
+        _check(lowest >= 1, "bands", "are counted from 1", lowest)
         _check_choice("stretch", self.stretch, STRETCHES)
-        _check(self.gsd is None or self.gsd > 0, f"gsd must be above 0 metres, not {self.gsd}")
+        _check(self.gsd is None or self.gsd > 0, "gsd", "must be above 0 metres", self.gsd)
 
 
 @dataclass(frozen=True)
@@ -108,11 +106,12 @@ class TileSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        _check(64 <= self.size <= 16384, f"tile-size must be from 64 to 16384, not {self.size}")
+        _check(64 <= self.size <= 16384, "tile_size", "must be from 64 to 16384", self.size)
         _check(
             0 <= self.overlap <= self.size // 2 and self.overlap % 2 == 0,
-            f"overlap must be an even number from 0 to half the tile size"
-            f" ({self.size // 2}), not {self.overlap}; set it with the tile size",
+            "overlap",
+            f"must be an even number from 0 to half of `tile_size` ({self.size // 2})",
+            self.overlap,
         )
 
 
@@ -147,16 +146,20 @@ class MaskSettings:
         """Check every value."""
         _check(
             0 < self.area_threshold <= 1,
-            f"area-threshold must be above 0 and at most 1, not {self.area_threshold}",
+            "area_threshold",
+            "must be above 0 and at most 1",
+            self.area_threshold,
         )
-        _check(self.min_area_px >= 1, f"min-area-px must be at least 1, not {self.min_area_px}")
+        _check(self.min_area_px >= 1, "min_area_px", "must be at least 1", self.min_area_px)
         _check(
             1 <= self.points_per_side <= 256,
-            f"points-per-side must be from 1 to 256, not {self.points_per_side}",
+            "points_per_side",
+            "must be from 1 to 256",
+            self.points_per_side,
         )
-        _check_share("pred-iou-thresh", self.pred_iou_thresh)
-        _check_share("stability-score-thresh", self.stability_score_thresh)
-        _check_share("box-nms-thresh", self.box_nms_thresh)
+        _check_share("pred_iou_thresh", self.pred_iou_thresh)
+        _check_share("stability_score_thresh", self.stability_score_thresh)
+        _check_share("box_nms_thresh", self.box_nms_thresh)
 
 
 @dataclass(frozen=True)
@@ -165,8 +168,8 @@ class ModelSettings:
 
     model: str = setting(
         "auto",
-        "Mask model: builtin (no weights), sam-vit-b, sam-vit-l, sam-vit-h, or auto: the best SAM"
-        " checkpoint installed, else builtin.",
+        "Mask model: builtin (no weights), mobile-sam, sam-vit-b, sam-vit-l, sam-vit-h, or auto:"
+        " the best SAM checkpoint installed, else builtin.",
         metavar="NAME",
     )
     checkpoint: str | None = setting(
@@ -189,7 +192,7 @@ class ModelSettings:
     def __post_init__(self) -> None:
         """Check every value."""
         _check_choice("device", self.device, DEVICES)
-        _check_choice("feature-mode", self.feature_mode, FEATURE_MODES)
+        _check_choice("feature_mode", self.feature_mode, FEATURE_MODES)
         _check_choice("precision", self.precision, PRECISIONS)
 
 
@@ -217,9 +220,11 @@ class ClassSettings:
         """Check every value."""
         _check(
             2 <= self.n_classes <= 65535,
-            f"n-classes must be from 2 to 65535, not {self.n_classes}",
+            "n_classes",
+            "must be from 2 to 65535",
+            self.n_classes,
         )
-        _check(0 <= self.seed < 2**32, f"seed must be from 0 to 4294967295, not {self.seed}")
+        _check(0 <= self.seed < 2**32, "seed", "must be from 0 to 4294967295", self.seed)
 
 
 @dataclass(frozen=True)
@@ -246,8 +251,8 @@ class OutputSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        _check(self.simplify >= 0, f"simplify must be 0 or more pixels, not {self.simplify}")
-        _check(0 <= self.fill <= 256, f"fill must be from 0 to 256 pixels, not {self.fill}")
+        _check(self.simplify >= 0, "simplify", "must be 0 or more pixels", self.simplify)
+        _check(0 <= self.fill <= 256, "fill", "must be from 0 to 256 pixels", self.fill)
 
 
 @dataclass(frozen=True)
@@ -274,16 +279,21 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        _check(1 <= self.workers <= 1024, f"workers must be from 1 to 1024, not {self.workers}")
+        _check(1 <= self.workers <= 1024, "workers", "must be from 1 to 1024", self.workers)
         address = self.scheduler
         _check(
             address is None or re.fullmatch(r"local:0*[1-9]\d{0,3}|\w+://\S+", address) is not None,
-            f"scheduler must be an address such as tcp://host:8786, or local:N, not {address!r}",
+            "scheduler",
+            "must be an address such as tcp://host:8786, or local:N",
+            address,
         )
-        _check(
-            address is None or self.workers == 1,
-            "workers and scheduler exclude each other: a Dask cluster has its own workers",
-        )
+        if address is not None and self.workers != 1:
+            raise SettingsError(
+                "`workers` and `scheduler` exclude each other: a Dask cluster has its own workers",
+                code="settings.scheduler",
+                setting="scheduler",
+                found=address,
+            )
 
 
 @dataclass(frozen=True)
@@ -315,7 +325,8 @@ class Settings:
         names = {option_name(item): (part.name, item.name) for part, item in all_settings()}
         chosen: dict[str, dict[str, object]] = {}
         for option, value in options.items():
-            _check(option in names, f"unknown setting {option!r}; known: {', '.join(names)}")
+            if option not in names:
+                raise SettingsError(f"unknown setting {option!r}; known: {', '.join(names)}")
             part_name, field_name = names[option]
             chosen.setdefault(part_name, {})[field_name] = value
         default: Any = cls()

@@ -68,7 +68,7 @@ class FeatureSource:
                 raise ModelError(
                     f"feature {names[column]!r} of segment row {row + bad} is"
                     f" {features[bad, column]}, not a finite number; label the scene again with"
-                    f" --overwrite"
+                    " `overwrite`"
                 )
             row += len(features)
             yield np.where(self.weights > 0, features, np.float32(0))

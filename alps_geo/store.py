@@ -22,6 +22,7 @@ from .features import Features
 from .masks import GateCounts, Masks
 from .replacement import move_into_place
 from .runs import Runs
+from .settings import all_settings, option_name
 from .tiles import Tile
 
 #: Version of the run folder's layout; another one is refused.
@@ -133,7 +134,7 @@ class RunFolder:
             if difference:
                 raise RunError(
                     f"{self.out} holds another run ({difference}); choose another folder,"
-                    " or --overwrite"
+                    " or `overwrite`"
                 )
             self._remove_leftovers()
             return True
@@ -222,7 +223,9 @@ class RunFolder:
                 f"{self.out} holds no run of alps-geo: no {self.manifest_path}"
             ) from error
         except (OSError, ValueError) as error:
-            raise RunError(f"{self.manifest_path} cannot be read: {error}; --overwrite") from error
+            raise RunError(
+                f"{self.manifest_path} cannot be read: {error}; `overwrite` it"
+            ) from error
         return manifest
 
     def tile_path(self, stem: str, tile: Tile) -> Path:
@@ -243,8 +246,17 @@ def _difference(present: dict[str, Any], wanted: dict[str, Any], prefix: str = "
             if inner:
                 return inner
         elif old != new:
-            return f"{prefix}{key} is {old} there, and {new} now".replace("_", "-")
+            return f"{_in_words(f'{prefix}{key}')} is {old} there, and {new} now"
     return ""
+
+
+def _in_words(place: str) -> str:
+    """Name a place in a manifest: settings by their names, all else by the words of its keys."""
+    names = {
+        f"settings {part.name} {item.name}": f"`{option_name(item)}`"
+        for part, item in all_settings()
+    }
+    return names.get(place, place.replace("_", " "))
 
 
 def _other_scenes(present: dict[str, Any], wanted: dict[str, Any]) -> str:

@@ -121,7 +121,8 @@ def run_job_elsewhere(job: Job) -> str:
     try:
         return run_job(job)
     except (SceneError, OutputError) as error:
-        failure = type(error)(f"{error} (worker on host {socket.gethostname()})")
+        text = f"{error} (worker on host {socket.gethostname()})"
+        failure = type(error)(text, code=error.code, **error.values)
     # Raised here, without its cause: GDAL's own errors cannot travel to another process.
     raise failure
 
@@ -181,7 +182,8 @@ def _read_job(job: Job) -> _Pixels:
         return _read(job.scene, job.tile)
     except ReadError as error:
         if not job.skip_unreadable:
-            raise ReadError(f"tile {job.tile.name}: {error}") from error
+            text = f"tile {job.tile.name}: {error}"
+            raise ReadError(text, code=error.code, **error.values) from error
         shape = job.tile.window.height, job.tile.window.width
         return _Pixels(np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool), 0.0, str(error))
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from alps_geo.errors import SettingsError
+
 from .options import SectionCommand, progress_option
 from .progress import reporting
 from .summary import ClassRow, class_rows
@@ -54,8 +56,8 @@ def classes(
     """
     folder = Path(out)
     with reporting(ctx, progress_mode) as reporter:
-        chosen_names = _parse_pairs("--name", names)
-        chosen_colors = _parse_pairs("--color", colors)
+        chosen_names = _parse_pairs("names", names)
+        chosen_colors = _parse_pairs("colors", colors)
         groups = [_parse_ids(text) for text in merges]
         if chosen_names or chosen_colors or groups:
             from alps_geo.pipeline import edit_classes
@@ -91,16 +93,16 @@ def show_classes(folder: Path, rows: Sequence[ClassRow]) -> None:
         click.echo(f"\nTo name one: alps-geo classes {folder} --name {rows[0].id}=…")
 
 
-def _parse_pairs(option: str, texts: Sequence[str]) -> dict[int, str]:
+def _parse_pairs(setting: str, texts: Sequence[str]) -> dict[int, str]:
     pairs: dict[int, str] = {}
     for text in texts:
         number, sign, value = text.partition("=")
         if not sign or not number.strip().isdecimal():
-            raise click.UsageError(
-                f"{option} takes a class id and a value, as in 3=…, not {text!r}"
+            raise SettingsError(
+                f"`{setting}` takes a class id and a value, as in 3=…, not {text!r}"
             )
         if int(number) in pairs:
-            raise click.UsageError(f"{option} is given twice for class {int(number)}")
+            raise SettingsError(f"`{setting}` is given twice for class {int(number)}")
         pairs[int(number)] = value.strip()
     return pairs
 
@@ -108,5 +110,5 @@ def _parse_pairs(option: str, texts: Sequence[str]) -> dict[int, str]:
 def _parse_ids(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     if len(parts) < 2 or not all(part.isdecimal() for part in parts):
-        raise click.UsageError(f"--merge takes two or more class ids, as in 4,7, not {text!r}")
+        raise SettingsError(f"`merges` takes two or more class ids, as in 4,7, not {text!r}")
     return tuple(int(part) for part in parts)

@@ -41,4 +41,4 @@ def classify(
         outputs = classify_run(out, n_classes=number, classes=classes, seed=seed, progress=reporter)
         reporter.result(**result_paths(outputs))
     if reporter.for_people:
-        show_outputs(outputs, reporter.warnings)
+        show_outputs(outputs, [] if reporter.shows_texts else reporter.warnings)

@@ -9,6 +9,7 @@ import click
 
 from .options import SectionCommand, progress_option
 from .progress import reporting
+from .wording import in_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -117,7 +118,7 @@ def _show(result: Evaluation) -> None:
         console.print(_classes_table(result))
     console.print(_labels_table(result))
     for note in result.notes:
-        console.print(Text(f"Note: {note}"), soft_wrap=True)
+        console.print(Text(f"Note: {in_options(note)}"), soft_wrap=True)
 
 
 def _measures_table(result: Evaluation) -> Table:

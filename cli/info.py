@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from alps_geo.models import check_model
+
 from .options import (
     SectionCommand,
     check_classes_or_number,
@@ -45,6 +47,8 @@ def info(
     with reporting(ctx, progress_mode) as reporter:
         check_classes_or_number(ctx)
         settings = make_settings(options)
+        # Told at once: what comes next imports for seconds.
+        check_model(settings.model)
         from alps_geo.inspection import inspect
 
         plan = inspect(scene, settings, reporter)

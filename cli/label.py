@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from alps_geo.models import check_model
+
 from .options import (
     SectionCommand,
     check_classes_or_number,
@@ -45,9 +47,11 @@ def label(
     with reporting(ctx, progress_mode, keeps="finished tiles are kept") as reporter:
         check_classes_or_number(ctx)
         settings = make_settings(options)
+        # Told at once: what comes next imports for seconds.
+        check_model(settings.model)
         from alps_geo.pipeline import label_scenes
 
         outputs = label_scenes(list(scenes), out, settings, reporter)
         reporter.result(**result_paths(outputs))
     if reporter.for_people:
-        show_outputs(outputs, reporter.warnings)
+        show_outputs(outputs, [] if reporter.shows_texts else reporter.warnings)

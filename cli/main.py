@@ -13,6 +13,8 @@ from .evaluate import evaluate
 from .info import info
 from .label import label
 from .models import models
+from .progress import TOLD
+from .wording import in_options
 
 
 class ErrorGroup(click.Group):
@@ -27,10 +29,13 @@ class ErrorGroup(click.Group):
         try:
             return super().invoke(ctx)
         except Cancelled as error:
-            click.echo(f"{str(error)[:1].upper()}{str(error)[1:]}", err=True)
+            if not ctx.meta.get(TOLD):
+                click.echo(f"{str(error)[:1].upper()}{str(error)[1:]}", err=True)
             ctx.exit(error.exit_code)
         except AlpsGeoError as error:
-            click.echo(f"Error: {error}", err=True)
+            # A program has been told already, in the engine's words.
+            if not ctx.meta.get(TOLD):
+                click.echo(f"Error: {in_options(str(error))}", err=True)
             ctx.exit(error.exit_code)
         except MemoryError:
             click.echo(

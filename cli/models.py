@@ -84,8 +84,8 @@ def download(ctx: click.Context, /, names: tuple[str, ...], *, progress_mode: st
     # Imported here because requests takes a while, and listing needs none of it.
     from alps_geo.models.downloads import download as fetch
 
-    chosen = [weights.known_model(name) for name in names]
     with reporting(ctx, progress_mode) as reporter:
+        chosen = [weights.known_model(name) for name in names]
         paths = [fetch(model, reporter) for model in chosen]
         reporter.result(models=[str(path) for path in paths])
     if reporter.for_people:

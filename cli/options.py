@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
+from alps_geo.errors import SettingsError
 from alps_geo.settings import Settings, all_settings, option_name
 
 # Headings of the help, in the order of a run; the keys are the parts of `Settings`.
@@ -173,8 +174,11 @@ def chosen(ctx: click.Context, name: str) -> bool:
 def check_classes_or_number(ctx: click.Context) -> None:
     """Refuse `-k` together with `--classes`: a class model has its own number of classes."""
     if chosen(ctx, "n_classes") and chosen(ctx, "classes"):
-        raise click.UsageError(
-            "-k and --classes exclude each other: a class model has its own number of classes", ctx
+        raise SettingsError(
+            "`n_classes` and `classes` exclude each other: a class model has its own number of"
+            " classes",
+            code="settings.classes",
+            setting="classes",
         )
 
 

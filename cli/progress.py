@@ -16,11 +16,15 @@ import click
 
 import alps_geo
 from alps_geo.errors import AlpsGeoError, Cancelled
+from alps_geo.progress import Notice
 
 from .options import ARGUMENTS
 from .stopping import StopRequest
+from .wording import in_options
 
 PROTOCOL = 1
+#: Key of `click.Context.meta` that is true where a program has been told how a command ended.
+TOLD = "alps_geo.cli.told"
 # Plain lines are for log files: a line per tenth of a stage, or per half minute.
 LINE_SHARE, LINE_SECONDS = 0.1, 30.0
 JSON_SECONDS = 0.1
@@ -67,11 +71,14 @@ class Reporter:
     ----------
     for_people : bool
         False where stdout belongs to a program.
+    shows_texts : bool
+        False where messages and warnings are not shown when they come.
     warnings : list of str
-        All warnings so far, to be repeated at the end.
+        All warnings so far.
     """
 
     for_people = True
+    shows_texts = False
 
     def __init__(self, stop: StopRequest, farewell: str) -> None:
         self._stop, self._farewell = stop, farewell
@@ -132,6 +139,7 @@ class Reporter:
 class LineReporter(Reporter):
     """Writes plain lines to stderr, few enough for a log file."""
 
+    shows_texts = True
     _name, _shown, _time = "", 0.0, 0.0
 
     def show_stage(self, name: str) -> None:
@@ -150,11 +158,14 @@ class LineReporter(Reporter):
 
     def show_text(self, kind: str, text: str) -> None:
         """Write the text; warnings say that they are."""
+        text = in_options(text)
         click.echo(f"Warning: {text}" if kind == "warning" else text, err=True)
 
 
 class BarReporter(Reporter):
     """Draws a bar per stage on the terminal, with the time left."""
+
+    shows_texts = True
 
     def __init__(self, stop: StopRequest, farewell: str) -> None:
         from rich.console import Console
@@ -189,6 +200,7 @@ class BarReporter(Reporter):
         """Write the text above the bars."""
         from rich.text import Text
 
+        text = in_options(text)
         line = Text(text) if kind == "message" else Text(f"Warning: {text}", style="yellow")
         self._bar.console.print(line)
 
@@ -210,6 +222,7 @@ class JsonReporter(Reporter):
     """Writes one JSON object per line to stdout; a line `cancel` on stdin stops the run."""
 
     for_people = False
+    shows_texts = True
 
     def __init__(self, stop: StopRequest, farewell: str, command: str) -> None:
         super().__init__(stop, farewell)
@@ -233,8 +246,9 @@ class JsonReporter(Reporter):
         self._write("progress", done=done, total=total, eta_s=eta_s)
 
     def show_text(self, kind: str, text: str) -> None:
-        """Write `message` or `warning`."""
-        self._write(kind, text=text)
+        """Write `message` or `warning`, with code and values where there are any."""
+        notice = text if isinstance(text, Notice) else Notice(text)
+        self._write(kind, text=text, code=notice.code or kind, values=notice.values)
 
     def result(self, **fields: object) -> None:
         """Write `result`."""
@@ -245,18 +259,27 @@ class JsonReporter(Reporter):
         if isinstance(error, Cancelled):
             self._write("cancelled", message=str(error))
         elif isinstance(error, AlpsGeoError):
-            self._write("error", message=str(error), exit_code=error.exit_code)
+            self._write(
+                "error",
+                message=str(error),
+                exit_code=error.exit_code,
+                code=error.code,
+                values=error.values,
+            )
         elif isinstance(error, click.ClickException):
-            self._write("error", message=error.format_message(), exit_code=error.exit_code)
+            message = error.format_message()
+            self._write(
+                "error", message=message, exit_code=error.exit_code, code="usage", values={}
+            )
         elif error is not None:
             # The traceback follows on stderr.
             message = f"unexpected {type(error).__name__}: {error}"
-            self._write("error", message=message, exit_code=1)
+            self._write("error", message=message, exit_code=1, code="unexpected", values={})
         _give_stdout_back(self._lines)
 
     def _write(self, event: str, **fields: object) -> None:
         try:
-            self._lines.write(json.dumps({"event": event, **fields}) + "\n")
+            self._lines.write(json.dumps({"event": event, **fields}, default=str) + "\n")
             self._lines.flush()
         except BrokenPipeError:
             # Nobody reads any more: the parent process has gone.
@@ -300,6 +323,7 @@ def reporting(ctx: click.Context, mode: str, *, keeps: str = "") -> Iterator[Rep
     Reporter
     """
     with StopRequest() as stop, _make_reporter(ctx, mode, stop, _farewell(ctx, keeps)) as reporter:
+        ctx.meta[TOLD] = not reporter.for_people
         yield reporter
 
 

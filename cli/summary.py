@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .wording import in_options
+
 if TYPE_CHECKING:
     from alps_geo.outputs import Outputs
 
@@ -82,7 +84,7 @@ def class_rows(folder: Path) -> list[ClassRow]:
 
 
 def show_outputs(outputs: Outputs, warnings: Sequence[str]) -> None:
-    """Print what a run found, what it wrote, and what to do next."""
+    """Print what a run found, what it wrote, what to do next, and warnings not yet shown."""
     from alps_geo.record import read_record
 
     record = read_record(outputs.record)
@@ -99,7 +101,7 @@ def show_outputs(outputs: Outputs, warnings: Sequence[str]) -> None:
     if warnings:
         click.echo("\nWarnings:")
         for text in warnings:
-            click.echo(f"  {text}")
+            click.echo(f"  {in_options(text)}")
 
 
 def _coverage_lines(record: dict[str, Any]) -> list[str]:
@@ -128,15 +130,14 @@ def _coverage_lines(record: dict[str, Any]) -> list[str]:
 def _read_sizes(package: Path) -> list[tuple[int, int, int]]:
     """Return (class id, segments, pixels) of each class in a GeoPackage."""
     from alps_geo.errors import RunError
+    from alps_geo.paths import sqlite_uri
 
     try:
         # Opened read-only, and so that no file is made where there is none.
-        with closing(
-            sqlite3.connect(f"{package.resolve().as_uri()}?mode=ro", uri=True)
-        ) as database:
+        with closing(sqlite3.connect(sqlite_uri(package.resolve()), uri=True)) as database:
             return database.execute("SELECT class_id, segments, area_px FROM classes").fetchall()
     except sqlite3.Error as error:
-        raise RunError(f"{package} cannot be read: {error}; run `classify` again") from error
+        raise RunError(f"{package} cannot be read: {error}; run `classify()` again") from error
 
 
 def _absolute(path: Path) -> str:

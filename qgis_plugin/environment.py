@@ -82,6 +82,18 @@ def quiet_start() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
+def working_folder() -> str:
+    """Return the folder that the engine works in: this process's own, so that both mean the same.
+
+    Names that GDAL reads may have a relative path inside, such as `/vsizip/a.zip/scene.tif`. The
+    engine is started with -I and imports nothing from there.
+    """
+    try:
+        return os.getcwd()  # noqa: PTH109 - as QGIS has it
+    except OSError:
+        return neutral_folder()  # it has been deleted
+
+
 def neutral_folder() -> str:
     """Return a working folder from which Python imports nothing by accident."""
     return str(Path.home()) if Path.home().is_dir() else os.sep

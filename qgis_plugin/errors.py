@@ -10,6 +10,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 SET_UP_HINT = "Use Plugins ▸ ALPS ▸ Set up engine… to choose or to create one."
 
 
@@ -26,7 +29,23 @@ class EngineTooOld(EngineError):
 
 
 class EngineRefused(EngineError):
-    """The engine itself says what is wrong with the data or the settings."""
+    """The engine itself says what is wrong with the data or the settings.
+
+    Parameters
+    ----------
+    message : str
+        Settings and commands by their names in backquotes.
+    code : str
+        What kind of error it is, such as 'aoi.outside'.
+    values : mapping, optional
+        What the message is about.
+    """
+
+    def __init__(
+        self, message: str, code: str = "", values: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code, self.values = code, dict(values or {})
 
 
 class EngineCrashed(EngineError):

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from qgis.core import QgsProcessingFeedback
 
+from .words import in_qgis
+
 #: Between two lines on the same stage; each stays in the log of the dialog.
 _LINE_S = 5.0
 
@@ -27,10 +29,17 @@ class FeedbackListener:
     feedback : QgsProcessingFeedback
     ends : mapping of str to float
         Percent that are done at the end of each stage, in the order of the stages.
+    files : mapping of str to str, optional
+        What the user calls files that they never saw, by path.
     """
 
-    def __init__(self, feedback: QgsProcessingFeedback, ends: Mapping[str, float]) -> None:
-        self._feedback, self._ends = feedback, ends
+    def __init__(
+        self,
+        feedback: QgsProcessingFeedback,
+        ends: Mapping[str, float],
+        files: Mapping[str, str] | None = None,
+    ) -> None:
+        self._feedback, self._ends, self._files = feedback, ends, files
         self._name, self._start, self._end = "", 0.0, 0.0
         self._shown = 0.0
 
@@ -58,11 +67,11 @@ class FeedbackListener:
 
     def message(self, text: str) -> None:
         """Show it in the log."""
-        self._feedback.pushInfo(text)
+        self._feedback.pushInfo(in_qgis(text, self._files))
 
     def warning(self, text: str) -> None:
         """Show it in the log, in the colour of warnings."""
-        self._feedback.pushWarning(text)
+        self._feedback.pushWarning(in_qgis(text, self._files))
 
     def log(self, text: str) -> None:
         """Show what the engine wrote beside the protocol, in small type."""

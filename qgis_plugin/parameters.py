@@ -7,6 +7,7 @@ texts are declared there and nowhere else. A parameter has its setting's name in
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +27,7 @@ from qgis.core import (
 )
 
 _FILE = Path(__file__).with_name("settings.json")
+_FILES = ("FILE", "PATH", "MODEL")
 _UNITS = {"PX": "pixels", "METRES": "metres"}
 # What a setting is called in a form, where its name in words would not do.
 _TITLES = {
@@ -50,7 +52,13 @@ _TITLES = {
     "skip_unreadable": "Leave tiles that cannot be read unlabelled",
     "overwrite": "Start again, even where a run can go on",
 }
+# What a form says of a setting, where its help text speaks of more than a form can do.
+_HELP = {
+    "classes": "classes.safetensors in the output folder of a run, or that folder: the same ids,"
+    " names and colours as there.",
+}
 _ADVANCED = QgsProcessingParameterDefinition.Flag.FlagAdvanced
+_OPTIONAL = QgsProcessingParameterDefinition.Flag.FlagOptional
 
 
 @dataclass(frozen=True)
@@ -89,11 +97,15 @@ class Setting:
         return self.name.upper()
 
     @property
+    def words(self) -> str:
+        """What people call it."""
+        return _TITLES.get(self.name, self.name.replace("_", " ").capitalize())
+
+    @property
     def title(self) -> str:
         """What the parameter is called in a form, with its unit."""
-        words = _TITLES.get(self.name, self.name.replace("_", " ").capitalize())
         unit = _UNITS.get(self.metavar)
-        return f"{words} ({unit})" if unit else words
+        return f"{self.words} ({unit})" if unit else self.words
 
 
 @dataclass(frozen=True)
@@ -148,7 +160,23 @@ def setting(name: str) -> Setting:
     raise KeyError(name)
 
 
-def make_parameter(name: str, *, advanced: bool = False) -> QgsProcessingParameterDefinition:
+class _FileOrFolderParameter(QgsProcessingParameterFile):
+    """A parameter for a file that may be named by its folder, which QGIS itself refuses."""
+
+    def checkValueIsAcceptable(
+        self,
+        input: Any,  # noqa: ANN401 - as QGIS has it
+        context: QgsProcessingContext | None = None,
+    ) -> bool:
+        """Return whether a value is a file or a folder."""
+        if isinstance(input, str) and os.path.isdir(input):  # noqa: PTH112 - an odd text is none
+            return True
+        return bool(super().checkValueIsAcceptable(input, context))
+
+
+def make_parameter(
+    name: str, *, advanced: bool = False, required: bool = False
+) -> QgsProcessingParameterDefinition:
     """Return the parameter of a setting.
 
     Parameters
@@ -157,10 +185,14 @@ def make_parameter(name: str, *, advanced: bool = False) -> QgsProcessingParamet
         Of the setting.
     advanced : bool
         True for parameters that a form hides at first.
+    required : bool
+        True for parameters that must be given, though the engine has a default.
     """
     item = setting(name)
     parameter = _make(item)
-    parameter.setHelp(item.help)
+    parameter.setHelp(_HELP.get(name, item.help))
+    if required:
+        parameter.setFlags(parameter.flags() & ~_OPTIONAL)
     if advanced:
         parameter.setFlags(parameter.flags() | _ADVANCED)
     return parameter
@@ -188,8 +220,9 @@ def _make(item: Setting) -> QgsProcessingParameterDefinition:
             defaultValue=item.default,
             usesStaticStrings=True,
         )
-    if item.metavar in ("FILE", "PATH", "MODEL"):
-        return QgsProcessingParameterFile(
+    if item.metavar in _FILES:
+        kind = _FileOrFolderParameter if item.metavar == "MODEL" else QgsProcessingParameterFile
+        return kind(
             item.parameter,
             item.title,
             behavior=QgsProcessingParameterFile.Behavior.File,
@@ -263,7 +296,13 @@ def _value(
         return read[item.kind](parameters, item.parameter, context)
     if item.name == "model" or item.choices:
         return algorithm.parameterAsEnumString(parameters, item.parameter, context)
-    return algorithm.parameterAsString(parameters, item.parameter, context) or None
+    text = algorithm.parameterAsString(parameters, item.parameter, context)
+    return (absolute(text) if item.metavar in _FILES else text) or None
+
+
+def absolute(path: str) -> str:
+    """Return a path as the engine finds it, which works in another folder; empty if it is."""
+    return os.path.abspath(path) if path else ""  # noqa: PTH100 - links stay as they are
 
 
 def _text(value: object) -> str:

@@ -196,7 +196,12 @@ def conclude(code: int, state: State) -> dict[str, Any]:
     if state.cancelled is not None or state.stopped:
         raise EngineCancelled(state.cancelled or "stopped")
     if state.error is not None:
-        raise EngineRefused(str(state.error.get("message", "unknown error")))
+        values = state.error.get("values")
+        raise EngineRefused(
+            str(state.error.get("message", "unknown error")),
+            str(state.error.get("code", "")),
+            values if isinstance(values, dict) else None,
+        )
     if state.hello is None:
         raise _no_engine(code, state)
     raise EngineCrashed(f"The engine {_how_it_ended(code)} without a result.{_last(state)}")

@@ -24,6 +24,8 @@ from qgis.core import (
     QgsProject,
 )
 
+from .addresses import sqlite_uri
+
 #: Name of the group of single classes.
 CLASSES_GROUP = "Classes"
 _ORDER = "alps_geo/order"
@@ -86,7 +88,7 @@ def _class_layers(package: Path) -> dict[str, str]:
         "SELECT table_name, coalesce(nullif(description, ''), identifier, table_name)"
         " FROM gpkg_contents WHERE data_type = 'features' ORDER BY table_name"
     )
-    with closing(sqlite3.connect(f"{package.as_uri()}?mode=ro", uri=True)) as database:
+    with closing(sqlite3.connect(sqlite_uri(package), uri=True)) as database:
         rows: list[tuple[str, str]] = database.execute(query).fetchall()
     return {name: text for name, text in rows if name == "masks" or _CLASS_LAYER.match(name)}
 

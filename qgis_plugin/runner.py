@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-from .environment import clean_environment, neutral_folder, quiet_start
+from .environment import clean_environment, quiet_start, working_folder
 from .errors import SET_UP_HINT, EngineMissing
 from .protocol import LONGEST_TEXT, Batch, Line, Listener, State, conclude
 
@@ -85,7 +85,7 @@ def _start(command: Sequence[str], environment: Mapping[str, str] | None) -> sub
             errors="replace",
             bufsize=1,
             env=clean_environment() if environment is None else dict(environment),
-            cwd=neutral_folder(),
+            cwd=working_folder(),
             **quiet_start(),
         )
     except OSError as error:

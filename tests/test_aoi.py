@@ -131,7 +131,7 @@ def test_lines_are_refused(tmp_path: Path) -> None:
 
 def test_an_area_elsewhere_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "aoi.gpkg", [ground(GRID, [(200, 0), (210, 0), (210, 10)])])
-    with pytest.raises(SceneError, match=r"aoi\.gpkg: .* does not touch scene\.tif"):
+    with pytest.raises(SceneError, match=r"aoi\.gpkg, does not touch scene\.tif"):
         read_aoi(path, GRID, "scene.tif")
 
 

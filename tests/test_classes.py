@@ -148,8 +148,14 @@ def test_an_iterator_is_refused_because_it_can_be_read_once(blobs: NDArray[np.fl
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.eye(9, 6, dtype=np.float32).cumsum(axis=0)[:9], "k is 16 but only 6 of the 9 segments"),
-        (np.arange(54, dtype=np.float32).reshape(9, 6), "only 9 segments were found; use -k 9 or"),
+        (
+            np.eye(9, 6, dtype=np.float32).cumsum(axis=0)[:9],
+            "`n_classes` is 16 but only 6 of the 9 segments",
+        ),
+        (
+            np.arange(54, dtype=np.float32).reshape(9, 6),
+            "only 9 segments were found; use `n_classes=9` or",
+        ),
         (np.ones((40, 6), np.float32), "only 1 of the 40 segments found differ; label a larger"),
         (np.ones((1, 6), np.float32), "only 1 segment was found; label a larger area"),
         (np.ones((0, 6), np.float32), "only 0 segments were found; label a larger area"),
@@ -713,7 +719,7 @@ def test_tensors_that_cannot_be_are_refused(
     ("name", "value", "message"),
     [
         ("classes", [{"id": 0, "name": "", "color": "#000000"}], "empty"),
-        ("settings", {"n_classes": 1, "seed": 0}, "n-classes must be"),
+        ("settings", {"n_classes": 1, "seed": 0}, "`n_classes` must be"),
         ("settings", {"k": 1}, "unexpected keyword"),
         ("mask_model", None, "TypeError"),
         ("reach", 0.0, "not above 0"),

@@ -244,6 +244,31 @@ def test_reference_of_one_class_is_noted(write, write_layer):
     assert "one class only" in result.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("labels", "said", "code"),
+    [
+        (np.ones_like(HALVES), "every label stands for", "reference.not_told_apart"),
+        (
+            HALVES,
+            "no label stands for 1 of the 3 reference classes (3)",
+            "reference.absent_classes",
+        ),
+    ],
+    ids=["one label", "a small class"],
+)
+def test_labels_that_miss_classes_of_the_reference_are_noted(write, labels, said, code):
+    truth = HALVES.copy()
+    truth[:3, :3] = 3
+    result = evaluate(write("labels.tif", labels), write("truth.tif", truth))
+    assert [said in note for note in result.notes] == [True]
+    assert [note.code for note in result.notes] == [code]
+    assert said in result.to_dict()["notes"][0]
+
+
+def test_labels_that_tell_all_classes_apart_are_not_warned_of(write):
+    assert evaluate(write("labels.tif", HALVES), write("truth.tif", HALVES)).notes == ()
+
+
 def test_missing_field_is_refused_and_the_fields_are_named(write, write_layer):
     layer = write_layer([(0, 0, 9, 9)], kind=["a"], use=["b"])
     with pytest.raises(ReferenceDataError, match=r"no field 'sort'; .* `attribute`: kind, use"):
@@ -336,7 +361,7 @@ def test_object_numbers_instead_of_classes_are_refused(write, monkeypatch):
 def test_nodata_value_that_is_not_declared_is_refused(write, dtype, lowest):
     truth = HALVES.astype(dtype)
     truth[0] = lowest
-    with pytest.raises(ReferenceDataError, match=r"declare .*`rio edit-info --nodata`"):
+    with pytest.raises(ReferenceDataError, match=r"declare .*rio edit-info"):
         evaluate(write("labels.tif", HALVES), write("truth.tif", truth))
 
 
@@ -373,7 +398,9 @@ def test_run_is_found_by_its_folder_and_two_runs_agree_whatever_their_class_ids(
 
 def test_folder_without_labels_is_refused(write, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RunError, match=r"holds no labels\.tif; run `alps-geo label"):
+    with pytest.raises(
+        RunError, match=r"holds no labels\.tif; label a scene into it with `label\(\)` first"
+    ):
         evaluate(tmp_path / "empty", write("truth.tif", HALVES))
 
 
@@ -393,7 +420,7 @@ def test_scene_of_a_run_is_chosen_by_the_name_of_the_reference_or_by_hand(write,
     assert named.labels == (str(tmp_path / "run" / "west.labels.tif"),)
     truth = write("truth.tif", HALVES)
     assert evaluate(tmp_path / "run", truth, scene="east").confusion.sum() == HALVES.size
-    with pytest.raises(RunError, match="choose one scene with --scene: east, west"):
+    with pytest.raises(RunError, match="choose one with `scene`: east, west"):
         evaluate(tmp_path / "run", truth)
     with pytest.raises(RunError, match="no labels of the scene 'north'; it has east, west"):
         evaluate(tmp_path / "run", truth, scene="north")
@@ -414,7 +441,8 @@ def test_class_that_smaller_polygons_cover_is_told(write, write_layer):
     layer = write_layer(boxes, kind=["whole", "upper", "lower", "dot"])
     result = evaluate(write("labels.tif", HALVES), layer)
     assert result.class_names == ("lower", "upper")
-    contested, gone = result.notes
+    contested, gone, absent = result.notes
+    assert "no label stands for" in absent or "every label stands for" in absent
     assert "1,200 pixels lie in polygons of several classes" in contested
     assert "no pixel is left for the class 'dot', 'whole'" in gone
 
@@ -474,7 +502,7 @@ def test_numbers_of_our_own_are_no_classes_to_ignore(write, write_layer):
     named = write_layer(boxes, kind=["a", "b", "c"], name="names.gpkg")
     result = evaluate(labels, named, ignore=["1"])
     assert result.class_names == ("a", "b", "c")
-    assert result.notes == ("the reference has no class 1 to ignore",)
+    assert result.notes[0] == "the reference has no class 1 to ignore"
 
 
 def test_table_without_geometry_is_no_layer_to_choose(write, write_layer, tmp_path):

@@ -89,7 +89,7 @@ def test_a_killed_worker_process_is_replaced_and_every_job_is_done(tmp_path: Pat
 
 @pytest.mark.slow
 def test_workers_that_always_die_end_the_run_with_a_remedy() -> None:
-    with pytest.raises(WorkerError, match=f"killed {MAX_LOSSES} times .* fewer --workers"):
+    with pytest.raises(WorkerError, match=f"killed {MAX_LOSSES} times .* fewer `workers`"):
         run_in_pool(choose_pool(RunSettings(workers=2), nothing), die, [1], nothing, nothing)
 
 
@@ -151,7 +151,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("address", ["local", "local:0", "host", "local:-1", ""])
 def test_addresses_that_cannot_be_are_refused(address: str) -> None:
-    with pytest.raises(SettingsError, match="scheduler must be an address"):
+    with pytest.raises(SettingsError, match="`scheduler` must be an address"):
         RunSettings(scheduler=address)
 
 

@@ -152,7 +152,7 @@ def test_the_same_command_again_finds_the_run_finished(
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"tile_size": 192}, "tiles size is 128 there, and 192 now"), ({"n_classes": 5}, "classify")],
+    [({"tile_size": 192}, "`tile_size` is 128 there, and 192 now"), ({"n_classes": 5}, "classify")],
     ids=["masks", "classes"],
 )
 def test_a_folder_with_another_run_is_refused_with_the_difference(
@@ -175,7 +175,7 @@ def test_a_class_model_that_has_changed_does_not_pass_for_the_one_that_was_used(
     out = tmp_path / "out"
     label(other, out, **options)
     edit_classes(tmp_path / "first", names={0: "sand"})
-    with pytest.raises(RunError, match="has changed; use `alps-geo classify"):
+    with pytest.raises(RunError, match="has changed; use `classify"):
         label(other, out, **options)
     classify(out, classes=str(tmp_path / "first"))
     outputs = label(other, out, **options, progress=progress)
@@ -213,7 +213,7 @@ def test_damaged_segments_are_named(
     shutil.copytree(landscape_run[1].folder, tmp_path / "out")
     (found,) = (tmp_path / "out" / "run").glob(f"*/{name}")
     found.write_bytes(content)
-    with pytest.raises(RunError, match=r"missing or damaged .*; run `label` with --overwrite"):
+    with pytest.raises(RunError, match=r"missing or damaged .*; run `label\(\)` with `overwrite`"):
         classify(tmp_path / "out", n_classes=3)
 
 
@@ -379,7 +379,7 @@ def test_too_many_classes_are_refused_and_a_smaller_number_then_reuses_the_tiles
     scene = np.zeros((90, 100), np.int64)
     scene[10:30, 10:30], scene[40:60, 40:60] = 1, 70000
     path = make_scene(draw_objects(scene))
-    with pytest.raises(SettingsError, match="k is 16 but only 2 segments were found"):
+    with pytest.raises(SettingsError, match="`n_classes` is 16 but only 2 segments were found"):
         label_drawing(path, tmp_path / "out", n_classes=16)
     assert not (tmp_path / "out" / "labels.tif").exists()
     outputs = label_drawing(path, tmp_path / "out", n_classes=2)

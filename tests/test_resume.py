@@ -127,7 +127,7 @@ def test_a_run_killed_before_it_wrote_its_manifest_can_be_started_again(
 def test_a_damaged_manifest_is_refused_and_can_be_overwritten(scene: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "manifest.json").write_text("{")
-    with pytest.raises(RunError, match=r"cannot be read: .*; --overwrite"):
+    with pytest.raises(RunError, match=r"cannot be read: .*; `overwrite`"):
         label(scene, tmp_path, **SMALL)
     assert label(scene, tmp_path, **SMALL, overwrite=True).record.exists()
 

@@ -115,7 +115,7 @@ def test_a_folder_goes_on_with_its_own_run_only(tmp_path: Path) -> None:
     assert folder.start(manifest, overwrite=False) is False
     assert folder.start(manifest, overwrite=False) is True
     other = {"settings": {"tiles": {"size": 128}}, "model": "builtin"}
-    with pytest.raises(RunError, match="settings tiles size is 64 there, and 128 now"):
+    with pytest.raises(RunError, match="`tile_size` is 64 there, and 128 now"):
         folder.start(other, overwrite=False)
     (folder.path / "left").write_text("from before")
     assert folder.start(other, overwrite=True) is False

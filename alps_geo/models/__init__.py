@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
-from ..progress import Progress
+from ..progress import Notice, Progress
 from ..settings import MaskSettings, ModelSettings
 from . import weights
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     # Only a name here: the commands ask this package for weights and must start without NumPy.
     from ..masks import MaskModel
 
-__all__ = ["load_model", "model_names"]
+__all__ = ["check_model", "load_model", "model_names"]
 
 #: The fake answers to its name for tests of whole commands; it is in no list.
 _WITHOUT_WEIGHTS = ("builtin", "fake")
@@ -47,21 +47,46 @@ def load_model(settings: ModelSettings, masks: MaskSettings, progress: Progress)
     ModelError
         If weights are not installed, damaged, or of another model; if the device is not there.
     """
-    if settings.model not in (*model_names(), *_WITHOUT_WEIGHTS):
-        raise SettingsError(
-            f"there is no mask model {settings.model!r}; known: {', '.join(model_names())}"
-        )
-    if settings.model in _WITHOUT_WEIGHTS and settings.checkpoint is not None:
-        raise SettingsError("checkpoint needs a SAM model: leave out --model, or name a sam model")
+    check_model(settings)
     if settings.model in _WITHOUT_WEIGHTS:
         return _without_weights(settings.model)
     if settings.model == "auto" and settings.checkpoint is None and not weights.installed():
-        progress.message(
+        text = (
             "no SAM checkpoint is installed: using the built-in mask model; for SAM run"
-            " 'alps-geo models download sam-vit-b'"
+            " `download(sam-vit-b)`"
         )
+        progress.message(Notice(text, code="model.builtin", model="builtin"))
         return _without_weights("builtin")
     return _sam(settings, masks, progress)
+
+
+def check_model(settings: ModelSettings) -> None:
+    """Refuse a mask model that cannot be loaded, before anything large is imported for it.
+
+    Raises
+    ------
+    SettingsError, ModelError
+        As of `load_model`, as far as names and files tell.
+    """
+    if settings.model not in (*model_names(), *_WITHOUT_WEIGHTS):
+        raise SettingsError(
+            f"there is no mask model {settings.model!r}; known: {', '.join(model_names())}",
+            code="settings.model",
+            setting="model",
+            found=settings.model,
+            allowed=list(model_names()),
+        )
+    if settings.checkpoint is not None:
+        if settings.model in _WITHOUT_WEIGHTS:
+            raise SettingsError(
+                "`checkpoint` needs a SAM model: leave out `model`, or name a sam model",
+                code="settings.checkpoint",
+                setting="checkpoint",
+                found=settings.checkpoint,
+            )
+        weights.require_file(Path(settings.checkpoint))
+    elif settings.model not in ("auto", *_WITHOUT_WEIGHTS):
+        weights.require(settings.model)
 
 
 def _without_weights(name: str) -> MaskModel:

@@ -63,7 +63,7 @@ def download(model: KnownModel, progress: Progress) -> Path:
     except ValueError as error:
         raise ModelError(
             f"what {address_of(model)} gave is not {model.file}: its checksum is wrong; check the"
-            " address and the proxy, then run the command again"
+            " address and the proxy, then download it again"
         ) from error
     except OSError as error:
         raise ModelError(f"{target} cannot be written: {error.strerror or error}") from error
@@ -141,11 +141,11 @@ class _Fetcher:
             raise requests.ConnectionError("the server closed the connection")
 
     def _explain(self, url: str, error: requests.RequestException) -> str:
-        remedy = f"or fetch it elsewhere and run 'alps-geo models add {self._model.file}'"
+        remedy = f"or fetch it elsewhere and give {self._model.file} as `checkpoint`"
         if self._arrived:
             return (
                 f"the download of {self._model.name} broke off after"
-                f" {self._arrived / _MIB:.0f} MiB: run the command again to go on, {remedy}"
+                f" {self._arrived / _MIB:.0f} MiB: download it again to go on, {remedy}"
             )
         if isinstance(error, requests.exceptions.ProxyError):
             return f"the proxy does not let {url} through: check HTTPS_PROXY and NO_PROXY, {remedy}"

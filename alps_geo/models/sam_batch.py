@@ -48,7 +48,7 @@ class BatchSize:
                 if self.size == 1:
                     raise ModelError(
                         f"{self._device} has not enough memory for SAM; choose a smaller model,"
-                        " another --device, or free memory"
+                        " another `device`, or free memory"
                     ) from error
             # Outside of the handler: the error's traceback holds on to the tensors.
             self.size //= 2

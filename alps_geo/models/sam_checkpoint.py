@@ -103,7 +103,7 @@ def load_sam(path: Path, *, name: str | None = None) -> tuple[Sam, str]:
     found = recognise(state, path)
     if name is not None and found.name != name:
         raise ModelError(
-            f"{path} holds {found.name}, not {name}; choose --model {found.name} or --model auto"
+            f"{path} holds {found.name}, not {name}; choose `model={found.name}` or `model=auto`"
         )
     return build_sam(state, found, path), found.name
 

@@ -32,9 +32,13 @@ def pick_device(wanted: str) -> tuple[torch.device, str]:
         If the device asked for is not there.
     """
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise ModelError("device cuda: torch sees no CUDA GPU here; use --device auto or cpu")
+        raise ModelError(
+            "`device=cuda`: torch sees no CUDA GPU here; use `device=auto` or `device=cpu`"
+        )
     if wanted == "mps" and not torch.backends.mps.is_available():
-        raise ModelError("device mps: torch has no Apple GPU here; use --device auto or cpu")
+        raise ModelError(
+            "`device=mps`: torch has no Apple GPU here; use `device=auto` or `device=cpu`"
+        )
     if wanted in ("auto", "cuda") and torch.cuda.is_available():
         index = _roomiest_gpu()
         free = torch.cuda.mem_get_info(index)[0] / _GIB

@@ -182,8 +182,8 @@ def add(path: Path) -> Installed:
     present = find(name)
     if present is not None:
         raise ModelError(
-            f"{name} is installed already, from {present.path}; run 'alps-geo models remove"
-            f" {name}' first, or use the file with --checkpoint"
+            f"{name} is installed already, from {present.path}; run"
+            f" `remove({name})` first, or use the file as `checkpoint`"
         )
     checksum = sha256_of(path)
     official = next((known.file for known in KNOWN if known.sha256 == checksum), None)
@@ -211,8 +211,8 @@ def verify(name: str) -> Installed:
     item = require(name)
     if item.sha256 is not None and sha256_of(item.path) != item.sha256:
         raise ModelError(
-            f"{item.path} is damaged: its checksum is not that of {name}; run 'alps-geo models"
-            f" remove {name}' and install it again"
+            f"{item.path} is damaged: its checksum is not that of {name}; run"
+            f" `remove({name})` and install it again"
         )
     return item
 
@@ -234,6 +234,20 @@ def remove(name: str) -> Path:
     return item.path
 
 
+def require_file(path: Path) -> None:
+    """Refuse a checkpoint file that is not there.
+
+    Raises
+    ------
+    ModelError
+        If it is not.
+    """
+    if not path.is_file():
+        raise ModelError(
+            f"there is no checkpoint file {path}", code="model.no_file", path=str(path)
+        )
+
+
 def require(name: str) -> Installed:
     """Return the installed weights of a model.
 
@@ -245,7 +259,9 @@ def require(name: str) -> Installed:
     item = find(name)
     if item is None:
         raise ModelError(
-            f"the weights of {name} are not installed; run 'alps-geo models download {name}', or"
-            " give the file with --checkpoint"
+            f"the weights of {name} are not installed; run `download({name})`, or give the file as"
+            " `checkpoint`",
+            code="model.not_installed",
+            model=name,
         )
     return item

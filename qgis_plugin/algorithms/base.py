@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from qgis.core import (
+    Qgis,
+    QgsMessageLog,
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
@@ -27,10 +30,13 @@ from qgis.PyQt.QtGui import QIcon
 from .. import engine, results, runner
 from ..errors import EngineCancelled, EngineError
 from ..feedback import FeedbackListener
-from ..parameters import engine_version
+from ..parameters import absolute, engine_version
+from ..words import in_qgis
 
 _ICON = Path(__file__).resolve().parents[1] / "icon.svg"
 _DOCS = "https://github.com/alps-geo/alps-geo/blob/main/docs/qgis.md"
+#: Tab of the panel Log Messages that has the commands.
+LOG_TAB = "ALPS"
 Parameters = dict[str, Any]
 
 
@@ -87,11 +93,29 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         problem = engine.problem()
         return not problem, problem
 
+    def addParameter(
+        self, definition: QgsProcessingParameterDefinition, createOutput: bool = True
+    ) -> bool:
+        """Add a parameter; one that has a default need not be given.
+
+        Models keep only what their authors set: a release that adds a parameter that must be
+        given would make all of them invalid.
+        """
+        if definition.defaultValue() is not None and not definition.isDestination():
+            flags = QgsProcessingParameterDefinition.Flag
+            definition.setFlags(definition.flags() | flags.FlagOptional)
+        return super().addParameter(definition, createOutput)
+
+    def path(self, parameters: Parameters, name: str, context: QgsProcessingContext) -> str:
+        """Return the absolute path that a parameter names: the engine works in another folder."""
+        return absolute(self.parameterAsString(parameters, name, context))
+
     def run_engine(
         self,
         arguments: list[str],
         feedback: QgsProcessingFeedback,
         ends: Mapping[str, float] | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> dict[str, Any] | None:
         """Run a command of the engine.
 
@@ -102,6 +126,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         feedback : QgsProcessingFeedback
         ends : mapping of str to float, optional
             In place of `STAGE_ENDS`.
+        files : mapping of str to str, optional
+            What the user calls files that the algorithm wrote for the engine, by path.
 
         Returns
         -------
@@ -113,10 +139,11 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         QgsProcessingException
             With the engine's message.
         """
-        listener = FeedbackListener(feedback, ends or self.STAGE_ENDS)
+        listener = FeedbackListener(feedback, ends or self.STAGE_ENDS, files)
         try:
             command = engine.command([*arguments, "--progress", "json"])
-            feedback.pushCommandInfo(" ".join(_quote(part) for part in command))
+            # For those who look for a fault; an analyst has no use for it.
+            QgsMessageLog.logMessage(shlex.join(command), LOG_TAB, Qgis.MessageLevel.Info, False)
             return runner.run(
                 command, listener, minimum=engine_version(), environment=engine.environment()
             )
@@ -124,11 +151,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             return None
         except EngineError as error:
             # Without the chain: QGIS would print the whole of it several times.
-            raise QgsProcessingException(str(error)) from None
-
-
-def _quote(text: str) -> str:
-    return f'"{text}"' if " " in text else text
+            raise QgsProcessingException(in_qgis(str(error), files)) from None
 
 
 class RunAlgorithm(EngineAlgorithm):

@@ -24,6 +24,8 @@ from qgis.core import (
 
 from .. import rasters
 from ..areas import write_polygons
+from ..parameters import absolute
+from ..words import in_qgis
 from .base import EngineAlgorithm, Parameters
 
 #: Measure of the engine: output and what people call it.
@@ -109,6 +111,7 @@ a label count as errors.</p>"""
             raise QgsProcessingException("Labels or reference cannot be opened")
         self._labels = rasters.source(labels)
         self._options: list[str] = []
+        self._files: dict[str, str] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="alps-geo-")
         self._reference = self._source_of(reference, parameters, context)
         return True
@@ -124,6 +127,7 @@ a label count as errors.</p>"""
             path, layer.getFeatures(), layer.crs(), context.transformContext(), layer.fields()
         )
         self._options = ["--field", self.parameterAsString(parameters, "FIELD", context)]
+        self._files = {str(path): f"“{layer.name()}”"}
         return str(path)
 
     def processAlgorithm(
@@ -138,24 +142,33 @@ a label count as errors.</p>"""
         for name in filter(None, (text.strip() for text in names)):
             arguments += ["--ignore", name]
         with self._folder:
-            result = self.run_engine(arguments, feedback)
+            result = self.run_engine(arguments, feedback, files=self._files)
         if result is None:
             return {}
         for note in result["notes"]:
-            feedback.pushWarning(note)
+            feedback.pushWarning(in_qgis(note, self._files))
         outputs: dict[str, Any] = {}
         for measure, (output, title) in MEASURES.items():
             outputs[output] = result[measure]
             feedback.pushInfo(f"{title}: {_number(result[measure])}")
-        target = self.parameterAsFileOutput(parameters, "OUTPUT", context)
+        target = absolute(self.parameterAsFileOutput(parameters, "OUTPUT", context))
         if target:
-            Path(target).write_text(report(result), encoding="utf-8")
+            Path(target).write_text(report(result, self._files), encoding="utf-8")
             outputs["OUTPUT"] = target
         return outputs
 
 
-def report(result: dict[str, Any]) -> str:
-    """Return a page of tables: measures, classes, labels and the confusion matrix."""
+def report(result: dict[str, Any], called: dict[str, str]) -> str:
+    """Return a page of tables: measures, classes, labels and the confusion matrix.
+
+    Parameters
+    ----------
+    result : dict
+        Of the engine.
+    called : dict of str to str
+        What the user calls files that the algorithm wrote, by path.
+    """
+    notes = "".join(f"<li>{escape(in_qgis(note, called))}</li>" for note in result["notes"])
     measures = [[title, _number(result[name])] for name, (_, title) in MEASURES.items()]
     classes = [
         [item["name"], f"{item['pixels']:,}", _number(item["iou"]), _number(item["iou_hungarian"])]
@@ -166,7 +179,10 @@ def report(result: dict[str, Any]) -> str:
         [item["id"], item["name"], item["class"] or "none", *(f"{count:,}" for count in counts)]
         for item, counts in zip(result["clusters"], result["confusion"])
     ]
-    files = [escape(", ".join(result[name])) for name in ("labels", "reference")]
+    files = [
+        escape(", ".join(called.get(path, path) for path in result[name]))
+        for name in ("labels", "reference")
+    ]
     return "\n".join(
         [
             "<!doctype html><meta charset='utf-8'><title>Evaluation of labels</title>",
@@ -174,6 +190,7 @@ def report(result: dict[str, Any]) -> str:
             "td:first-child,th:first-child{text-align:left}</style>",
             "<h1>Labels against reference</h1>",
             f"<p>{'<br>'.join(files)}</p>",
+            f"<ul>{notes}</ul>",
             _table(["Measure", "Value"], measures),
             "<h2>Reference classes</h2>",
             _table(["Class", "Pixels", "IoU", "IoU, one-to-one"], classes),

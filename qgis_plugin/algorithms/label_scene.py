@@ -29,8 +29,8 @@ class LabelScene(RunAlgorithm):
 
     Attributes
     ----------
-    BASIC : tuple of str
-        Settings of the engine that a form shows at once.
+    REQUIRED, BASIC : tuple of str
+        Settings of the engine that must be given, and others that a form shows at once.
     """
 
     NAME = "label_scene"
@@ -63,6 +63,7 @@ run.json (the record).</p>"""
         "raster": 96,
         "package": 100,
     }
+    REQUIRED: ClassVar[tuple[str, ...]] = ()
     BASIC: ClassVar[tuple[str, ...]] = ("model", "n_classes", "area_threshold")
     #: Settings that these scenes have no use for.
     LEFT_OUT: ClassVar[tuple[str, ...]] = ()
@@ -70,12 +71,14 @@ run.json (the record).</p>"""
     @property
     def advanced(self) -> list[str]:
         """Names of the settings that a form hides at first: all others, also future ones."""
-        shown = ("bands", "aoi", *self.BASIC, *self.LEFT_OUT)
+        shown = ("bands", "aoi", *self.REQUIRED, *self.BASIC, *self.LEFT_OUT)
         return [name for name in all_names() if name not in shown]
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
         self.addParameter(QgsProcessingParameterRasterLayer("INPUT", "Scene"))
+        for name in self.REQUIRED:
+            self.addParameter(make_parameter(name, required=True))
         self.addParameter(make_parameter("bands"))
         area = QgsProcessingParameterFeatureSource(
             "AOI",
@@ -119,7 +122,7 @@ run.json (the record).</p>"""
         if len(bands) not in (0, 1, 3):
             return f"Choose three bands (red, green, blue), or one, or none; not {len(bands)}"
         for name, what in (("CLASSES", "Class model"), ("CHECKPOINT", "SAM checkpoint")):
-            path = self.parameterAsString(parameters, name, context)
+            path = self.path(parameters, name, context)
             if path and not os.path.exists(path):  # noqa: PTH110 - an odd text is no path, no error
                 return f"{what} is not there: {path}"
         return rasters.problem(self.parameterAsRasterLayer(parameters, "INPUT", context))
@@ -145,13 +148,14 @@ run.json (the record).</p>"""
         feedback: QgsProcessingFeedback,
     ) -> dict[str, Any]:
         """Run the engine and return its results."""
-        out = os.path.abspath(self.parameterAsString(parameters, "OUTPUT", context))  # noqa: PTH100
+        out = self.path(parameters, "OUTPUT", context)
         arguments = ["label", self._scene, "-o", out]
         arguments += to_arguments(self, self._settings(), parameters, context)
         area = self._write_area(parameters, context)
         if area is not None:
             arguments += ["--aoi", str(area)]
-        result = self.run_engine(arguments, feedback)
+        files = {} if area is None else {str(area): self._area_name}
+        result = self.run_engine(arguments, feedback, files=files)
         if result is None:
             feedback.pushWarning(
                 "Stopped. Finished tiles are kept: to go on, run it again with the same settings"
@@ -161,7 +165,7 @@ run.json (the record).</p>"""
         return self.finish(result, parameters, context, feedback)
 
     def _settings(self) -> tuple[str, ...]:
-        return ("bands", *self.BASIC, *self.advanced)
+        return ("bands", *self.REQUIRED, *self.BASIC, *self.advanced)
 
     def _write_area(self, parameters: Parameters, context: QgsProcessingContext) -> Path | None:
         """Write the area of interest to a file; None where the whole scene counts."""
@@ -169,15 +173,28 @@ run.json (the record).</p>"""
         path = Path(QgsProcessingUtils.generateTempFilename("aoi.gpkg"))
         transforms = context.transformContext()
         if parameters.get("EXTENT"):
+            self._area_name = "the chosen extent"
             box = self.parameterAsExtentGeometry(parameters, "EXTENT", context, self._crs)
             write_polygons(path, [rectangle(box)], self._crs, transforms)
             return path
         source = self.parameterAsSource(parameters, "AOI", context)
         if source is None:
             return None
+        self._area_name = f"“{source.sourceName()}”"
+        if self._crs.isValid() and not source.sourceCrs().isValid():
+            raise QgsProcessingException(
+                f"The area of interest, {self._area_name}, has no CRS: assign it the right one"
+                " (Layer ▸ Set CRS of Layer(s)…)"
+            )
+        if source.sourceCrs().isValid() and not self._crs.isValid():
+            raise QgsProcessingException(
+                "The scene has no CRS, so that no area can be placed on it: assign it the right one"
+                f" (Raster ▸ Projections ▸ Assign Projection…), or leave"
+                f" {self._area_name} out"
+            )
         if not write_polygons(path, source.getFeatures(), source.sourceCrs(), transforms):
             raise QgsProcessingException(
-                f"The area of interest, {source.sourceName()}, has no polygons (or none is"
+                f"The area of interest, {self._area_name}, has no polygons (or none is"
                 " selected): choose another layer or none"
             )
         return path

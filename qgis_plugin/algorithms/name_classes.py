@@ -56,7 +56,7 @@ its numbers.</p>"""
         holds, message = super().checkParameterValues(parameters, context)
         if not holds:
             return holds, message
-        folder = self.parameterAsString(parameters, "INPUT", context)
+        folder = self.path(parameters, "INPUT", context)
         if not self.has_run(folder):
             return False, no_run(folder)
         try:
@@ -91,7 +91,7 @@ its numbers.</p>"""
         feedback: QgsProcessingFeedback,
     ) -> dict[str, Any]:
         """Run the engine, list the classes, and return the run's results."""
-        folder = self.parameterAsString(parameters, "INPUT", context)
+        folder = self.path(parameters, "INPUT", context)
         result = self.run_engine(["classes", folder, *self._edits(parameters, context)], feedback)
         if result is None:
             feedback.pushWarning("Stopped. Run it again to be sure of the names.")

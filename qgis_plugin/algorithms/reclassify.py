@@ -35,7 +35,7 @@ model to it. Segments keep their shapes and numbers; no mask model runs, so it t
     ) -> tuple[bool, str]:
         """Return whether the folder holds a run."""
         holds, message = super().checkParameterValues(parameters, context)
-        folder = self.parameterAsString(parameters, "INPUT", context)
+        folder = self.path(parameters, "INPUT", context)
         if holds and not self.has_run(folder):
             return False, no_run(folder)
         return holds, message
@@ -47,7 +47,7 @@ model to it. Segments keep their shapes and numbers; no mask model runs, so it t
         feedback: QgsProcessingFeedback,
     ) -> dict[str, Any]:
         """Run the engine and return its results."""
-        folder = self.parameterAsString(parameters, "INPUT", context)
+        folder = self.path(parameters, "INPUT", context)
         arguments = ["classify", folder]
         arguments += to_arguments(self, self.SETTINGS, parameters, context)
         result = self.run_engine(arguments, feedback)

@@ -41,12 +41,13 @@ def test_label_tells_what_it_found_and_what_to_open(finished_run):
     }
 
 
-def test_label_repeats_its_warnings_at_the_end(make_scene, landscape, tmp_path):
+@pytest.mark.parametrize("mode", ["auto", "none"])
+def test_label_shows_its_warnings_once(make_scene, landscape, tmp_path, mode):
     scene = make_scene(landscape, crs=None)
-    result = run("label", scene, "-o", tmp_path / "out", "--progress", "none", *SMALL)
+    result = run("label", scene, "-o", tmp_path / "out", "--progress", mode, *SMALL)
     assert result.exit_code == 0
-    assert "Warnings:\n" in result.stdout
-    assert "CRS" in result.stdout
+    assert result.output.count("not georeferenced: no CRS") == 1
+    assert ("Warnings:\n" in result.stdout) == (mode == "none")
 
 
 def test_several_scenes_get_files_of_their_own(small_scene, make_scene, landscape, tmp_path):

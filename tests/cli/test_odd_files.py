@@ -51,7 +51,7 @@ def test_an_odd_file_is_labelled_or_refused_in_one_line(
         assert expected in ("refuse", "either"), outcome.output
         last = outcome.stderr.strip().splitlines()[-1]
         assert last.startswith("Error: ")
-        assert name in last or "k is 2" in last
+        assert name in last or "--n-classes is 2" in last
         assert "Traceback" not in outcome.stderr
         assert not (tmp_path / "out" / "labels.tif").exists()
     else:

@@ -65,11 +65,14 @@ def test_bands_are_numbers_with_commas():
     ("arguments", "message"),
     [
         (["--bands", "red"], "'red' is not a list of band numbers such as 3,2,1"),
-        (["--bands", "1,2"], "bands must name one or three bands, not 2"),
-        (["--overlap", "3"], "overlap must be an even number from 0 to half the tile size (512)"),
-        (["-k", "1"], "n-classes must be from 2 to 65535, not 1"),
+        (["--bands", "1,2"], "--bands must name one or three bands, not 2"),
+        (
+            ["--overlap", "3"],
+            "--overlap must be an even number from 0 to half of --tile-size (512)",
+        ),
+        (["-k", "1"], "--n-classes must be from 2 to 65535, not 1"),
         (["--stretch", "log"], "'log' is not one of 'percentile', 'minmax', 'none'"),
-        (["-k", "3", "--classes", "x"], "-k and --classes exclude each other"),
+        (["-k", "3", "--classes", "x"], "--n-classes and --classes exclude each other"),
         (["--no-such-option"], "--no-such-option"),
     ],
 )

@@ -108,8 +108,10 @@ def test_json_has_one_object_per_line_and_nothing_else_on_stdout():
     steps = [item for item in found if item["event"] == "progress"]
     assert {"done", "total", "eta_s"} <= set(steps[0])
     assert (steps[-1]["done"], steps[-1]["total"]) == (3, 3)
-    assert {"event": "message", "text": "it was [red] fine"} in found
-    assert {"event": "warning", "text": "mind the gap"} in found
+    fine = {"event": "message", "text": "it was [red] fine", "code": "message", "values": {}}
+    assert fine in found
+    gap = {"event": "warning", "text": "mind the gap", "code": "walk.gap", "values": {"at": 3}}
+    assert gap in found
     assert found[-1] == {"event": "result", "folder": "out", "labels": ["out/labels.tif"]}
 
 
@@ -120,23 +122,33 @@ def test_json_sends_what_libraries_print_to_stderr():
 
 
 @pytest.mark.parametrize(
-    ("fail", "code", "message"),
+    ("fail", "exit_code", "message", "code", "values"),
     [
-        ("known", 1, "scene.tif is empty: give another scene"),
-        ("usage", 2, "that makes no sense"),
-        ("unknown", 1, "unexpected ZeroDivisionError: ours to mend"),
+        ("known", 1, "scene.tif is empty: set `bands`", "walk.empty", {"path": "scene.tif"}),
+        ("usage", 2, "that makes no sense", "usage", {}),
+        ("unknown", 1, "unexpected ZeroDivisionError: ours to mend", "unexpected", {}),
     ],
 )
-def test_json_ends_with_the_error(fail, code, message):
+def test_json_ends_with_the_error(fail, exit_code, message, code, values):
     result = walk("--progress", "json", "--fail", fail)
-    assert result.returncode == code
-    assert events(result.stdout)[-1] == {"event": "error", "message": message, "exit_code": code}
+    assert result.returncode == exit_code
+    assert events(result.stdout)[-1] == {
+        "event": "error",
+        "message": message,
+        "exit_code": exit_code,
+        "code": code,
+        "values": values,
+    }
+
+
+def test_an_error_that_a_program_was_told_is_not_told_again_on_stderr():
+    assert "is empty" not in walk("--progress", "json", "--fail", "known").stderr
 
 
 def test_an_error_of_ours_is_one_line_for_people():
     result = walk("--progress", "none", "--fail", "known")
     assert result.returncode == 1
-    assert result.stderr == "Error: scene.tif is empty: give another scene\n"
+    assert result.stderr == "Error: scene.tif is empty: set --bands\n"
 
 
 def test_an_unexpected_error_keeps_its_traceback():

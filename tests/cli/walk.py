@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import click
 
@@ -9,6 +10,7 @@ from alps_geo.cli.main import ErrorGroup
 from alps_geo.cli.options import SectionCommand, progress_option
 from alps_geo.cli.progress import reporting
 from alps_geo.errors import SceneError
+from alps_geo.progress import Notice
 
 
 @click.group("walk", cls=ErrorGroup)
@@ -33,9 +35,11 @@ def go(ctx, steps, pause, fail, overwrite, progress_mode):
             reporter.step(done, steps)
             time.sleep(pause)
         reporter.message("it was [red] fine")
-        reporter.warning("mind the gap")
+        reporter.warning(Notice("mind the gap", code="walk.gap", at=3))
         if fail == "known":
-            raise SceneError("scene.tif is empty: give another scene")
+            raise SceneError(
+                "scene.tif is empty: set `bands`", code="walk.empty", path=Path("scene.tif")
+            )
         if fail == "usage":
             raise click.UsageError("that makes no sense")
         if fail == "unknown":

@@ -89,7 +89,7 @@ def test_auto_without_weights_is_the_builtin_model_and_says_how_to_get_sam(progr
     assert load_model(ModelSettings(), MaskSettings(), progress).name == "builtin"
     assert progress.messages == [
         "no SAM checkpoint is installed: using the built-in mask model; for SAM run"
-        " 'alps-geo models download sam-vit-b'"
+        " `download(sam-vit-b)`"
     ]
 
 
@@ -103,7 +103,7 @@ def test_auto_takes_installed_weights(folder, progress):
 
 def test_builtin_takes_no_checkpoint(checkpoint, progress):
     settings = ModelSettings(model="builtin", checkpoint=str(checkpoint))
-    with pytest.raises(SettingsError, match="checkpoint needs a SAM model"):
+    with pytest.raises(SettingsError, match="`checkpoint` needs a SAM model"):
         load_model(settings, MaskSettings(), progress)
 
 
@@ -113,7 +113,7 @@ def test_unknown_names_are_refused_with_the_known_ones(progress):
 
 
 def test_weights_that_are_not_installed_are_named(progress):
-    with pytest.raises(ModelError, match="alps-geo models download sam-vit-h"):
+    with pytest.raises(ModelError, match=r"run `download\(sam-vit-h\)`"):
         load_model(ModelSettings(model="sam-vit-h"), MaskSettings(), progress)
 
 
@@ -169,7 +169,7 @@ def test_a_device_that_is_not_there_is_refused(device):
     available = torch.cuda.is_available() if device == "cuda" else torch.backends.mps.is_available()
     if available:
         pytest.skip(f"{device} is there")
-    with pytest.raises(ModelError, match=f"device {device}: torch .* use --device auto or cpu"):
+    with pytest.raises(ModelError, match=f"`device={device}`: torch .* use `device=auto`"):
         pick_device(device)
 
 

@@ -2,6 +2,10 @@
 
 import http.server
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -12,6 +16,7 @@ from alps_geo.cli.main import cli
 from alps_geo.errors import Cancelled, ModelError
 from alps_geo.models import weights
 from alps_geo.models.downloads import MIRROR_VARIABLE, download
+from alps_geo.settings import all_settings, option_name
 
 from .sam_models import save_sam
 
@@ -117,7 +122,7 @@ def test_a_download_that_breaks_off_goes_on(server, progress):
 def test_a_server_that_always_breaks_off_is_given_up_and_the_next_run_goes_on(server, progress):
     model = server.models["sam-vit-b"]
     server.breaks = 99
-    with pytest.raises(ModelError, match=r"broke off after .* MiB: run the command again to go on"):
+    with pytest.raises(ModelError, match=r"broke off after .* MiB: download it again to go on"):
         download(model, progress)
     server.breaks = 0
     before = len(server.requests)
@@ -163,7 +168,7 @@ def test_no_network_is_said_in_one_line(server, progress):
     with pytest.raises(ModelError, match="cannot be reached: check the network") as caught:
         download(model, progress)
     assert "\n" not in str(caught.value)
-    assert "alps-geo models add sam_vit_b_01ec64.pth" in str(caught.value)
+    assert "give sam_vit_b_01ec64.pth as `checkpoint`" in str(caught.value)
 
 
 def test_a_proxy_that_fails_is_named(server, progress, monkeypatch):
@@ -243,3 +248,42 @@ def test_unknown_models_are_refused_with_the_known_ones():
     code, output = run("download", "sam2")
     assert code == 1
     assert "no known model is called 'sam2'; known: " in output
+
+
+def test_the_help_of_the_setting_names_every_model():
+    (text,) = [item.metadata["help"] for _, item in all_settings() if option_name(item) == "model"]
+    for name in ("auto", "builtin", *(known.name for known in weights.KNOWN)):
+        assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--model", "sam-vit-h"), "the weights of sam-vit-h are not installed"),
+        (("--model", "mobile-sam"), "the weights of mobile-sam are not installed"),
+        (("--checkpoint", "gone.pth"), "there is no checkpoint file gone.pth"),
+        (("--model", "sam9"), "there is no mask model 'sam9'"),
+        (("--model", "builtin", "--checkpoint", "x.pth"), "--checkpoint needs a SAM model"),
+    ],
+    ids=["weights", "mobile", "checkpoint", "name", "both"],
+)
+@pytest.mark.parametrize("command", [("label", "scene.tif", "-o", "out"), ("info", "scene.tif")])
+def test_a_model_that_cannot_run_is_told_before_anything_large_is_imported(
+    tmp_path, command, arguments, said
+):
+    """In a process of its own: what is imported here has been imported by other tests."""
+    code = (
+        "import sys; from alps_geo.cli.main import cli;"
+        " cli(sys.argv[1:], prog_name='alps-geo', standalone_mode=False);"
+        " print(*({'torch', 'numpy', 'rasterio', 'numba'} & set(sys.modules)), file=sys.stderr)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *command, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "ALPS_GEO_MODELS": str(tmp_path)},
+        cwd=tmp_path,
+    )
+    assert said in result.stderr
+    assert result.stderr.splitlines()[1:] == [""]

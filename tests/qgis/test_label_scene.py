@@ -69,7 +69,7 @@ def test_progress_is_told_by_stage_and_only_grows(engine, run, scene, tmp_path):
     assert feedback.percents == sorted(feedback.percents)
     assert feedback.percents[-1] == 100
     assert re.search(r"[\d,]+ segments in 3 classes label \d", "\n".join(feedback.infos))
-    assert "-m alps_geo.cli label" in feedback.commands[0]
+    assert feedback.commands == []
 
 
 def make_layer(crs, geometry):

@@ -90,6 +90,34 @@ def test_an_error_of_the_engine_is_its_own_message(engine):
         runner.run(command, Recorder())
 
 
+def test_an_error_of_the_engine_keeps_its_code_and_values(engine):
+    command = engine(
+        """
+    say("error", message="far", exit_code=1, code="aoi.outside", values={"path": "a.gpkg"})
+    sys.exit(1)
+    """
+    )
+    with pytest.raises(errors.EngineRefused, match=r"^far$") as caught:
+        runner.run(command, Recorder())
+    assert (caught.value.code, caught.value.values) == ("aoi.outside", {"path": "a.gpkg"})
+
+
+def test_the_engine_works_in_the_folder_of_qgis(engine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert runner.run(engine('say("result", folder=os.getcwd())'), Recorder()) == {
+        "folder": str(tmp_path)
+    }
+
+
+def test_a_folder_that_is_gone_is_no_hindrance(engine, tmp_path, monkeypatch):
+    command = engine('say("result", folder=os.getcwd())')
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert runner.run(command, Recorder()) == {"folder": str(Path.home())}
+
+
 def test_a_missing_interpreter_is_told_with_the_remedy(tmp_path):
     with pytest.raises(errors.EngineMissing, match=r"no-python: No such file.*Set up engine"):
         runner.run([str(tmp_path / "no-python")], Recorder())
