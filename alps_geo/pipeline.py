@@ -9,41 +9,29 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import classfile
 from .assembly import grid_to_json
-from .classes import ClassModel, Prediction
+from .classes import ClassModel
 from .errors import OutsideSceneError, SettingsError
 from .executors import most_processes
-from .geopackage import SegmentTable
-from .legend import Legend
+from .library import batches, predict
 from .masks import MaskModel
-from .memory import return_freed_memory, share_allocator
+from .memory import share_allocator
 from .models import load_model
-from .outputs import Outputs, write_labels, write_package, write_record
+from .outputs import Outputs
 from .progress import NoProgress, Progress, Stopwatch
 from .radiometry import Stretch
-from .record import (
-    class_facts,
-    describe_scene,
-    describe_settings,
-    describe_software,
-    peak_memory_mb,
-)
+from .record import describe_scene, describe_settings, describe_software, read_record
+from .results import Results, open_results
 from .run import Run, open_run, plan_scene
 from .scene import Scene, measure_stretch, open_scene
-from .segments import Segments
 from .settings import ClassSettings, Settings
 from .store import RunFolder
 from .workers import Job, run_jobs
-
-#: Segments whose features are read at once.
-BATCH = 65536
-_Number = TypeVar("_Number", np.float32, np.int64)
 
 
 def label(
@@ -132,10 +120,7 @@ def label_scenes(
     runs = [plan_scene(folder, stem, scene.grid, settings.tiles) for stem, scene in opened.items()]
     run = Run(folder.out, tuple(runs), manifest, clock)
     if known and run.is_finished(settings, checksum):
-        clock.message(
-            f"{out} holds this very run, finished; nothing to do (`overwrite` runs again)"
-        )
-        return run.outputs()
+        return _take_edits(run)
     _label_tiles(run, opened, settings, model)
     for scene_run in run.scenes:
         scene_run.assemble(settings.outputs, clock)
@@ -151,7 +136,8 @@ def label_scenes(
             for part, scene in zip(run.scenes, opened.values(), strict=True)
         ],
     }
-    return _write_results(run, classes, record, keep_masks=settings.outputs.keep_masks)
+    with open_results(run, record, anew=settings.run.overwrite) as results:
+        return results.write(classes)
 
 
 def classify(
@@ -198,7 +184,8 @@ def classify(
     found = _find_classes(run, model, wanted)
     record["settings"]["classes"] = dataclasses.asdict(wanted)
     record["class_model"] = checksum
-    return _write_results(run, found, record)
+    with open_results(run, record) as results:
+        return results.write(found)
 
 
 def edit_classes(
@@ -232,8 +219,40 @@ def edit_classes(
     """
     run, record = open_run(Path(out), progress)
     model = ClassModel.load(run.outputs().classes)
-    model = model.merge(merges).rename(names or {}).recolor(colors or {})
-    return _write_results(run, model, record)
+    with open_results(run, record) as results:
+        model = _take_names(model, results, run.clock)
+        model = model.merge(merges).rename(names or {}).recolor(colors or {})
+        return results.write(model)
+
+
+def _take_edits(run: Run) -> Outputs:
+    """Take what was changed by hand into the results of a finished run."""
+    record = read_record(run.outputs().record)
+    with open_results(run, record) as results:
+        if not results.are_edited:
+            run.clock.message(
+                f"{run.out} holds this very run, finished; nothing to do (`overwrite` runs again)"
+            )
+            return run.outputs()
+        model = ClassModel.load(run.outputs().classes)
+        return results.write(_take_names(model, results, run.clock))
+
+
+def _take_names(model: ClassModel, results: Results, progress: Progress) -> ClassModel:
+    """Return the model with names and colours that were given in the table `classes`."""
+    for item in results.changed_classes():
+        number, name, color = item["id"], item["name"], item["color"]
+        if number not in model.class_ids:
+            continue
+        try:
+            model = model.rename({number: str(name)}).recolor({number: str(color)})
+        except SettingsError as error:
+            progress.warning(
+                f"what the table `classes` says of class {number} is not taken: {error}"
+            )
+        else:
+            progress.message(f"class {number} was named {name!r}, {color}, by hand; kept")
+    return model
 
 
 def _open_scenes(paths: Sequence[str], settings: Settings, progress: Progress) -> dict[str, Scene]:
@@ -343,74 +362,11 @@ def _find_classes(run: Run, given: ClassModel | None, settings: ClassSettings) -
     if given is not None:
         return given
     run.clock.stage("classes")
-    batches = [batch for part in segments for batch in _batches(part.features)]
-    pixels = [batch for part in segments for batch in _batches(part.area_px)]
-    model = ClassModel(settings, run.source(segments)).fit(batches, run.clock, areas=pixels)
+    features = [batch for part in segments for batch in batches(part.features)]
+    pixels = [batch for part in segments for batch in batches(part.area_px)]
+    model = ClassModel(settings, run.source(segments)).fit(features, run.clock, areas=pixels)
     areas = np.zeros(settings.n_classes)
     for part in segments:
-        found = _predict(model, part)
+        found = predict(model, part)
         areas += np.bincount(found.class_id, part.area_px, minlength=settings.n_classes)
     return model.order_by_area(areas)
-
-
-def _batches(rows: NDArray[_Number]) -> list[NDArray[_Number]]:
-    return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-
-
-def _predict(model: ClassModel | None, segments: Segments) -> Prediction:
-    """Return the classes of a scene's segments."""
-    if model is None or not len(segments):
-        return Prediction(np.zeros(0, np.uint16), np.zeros(0, np.float32))
-    parts = [model.predict(batch) for batch in _batches(segments.features)]
-    return Prediction(
-        np.concatenate([part.class_id for part in parts]),
-        np.concatenate([part.confidence for part in parts]),
-    )
-
-
-def _write_results(
-    run: Run, model: ClassModel | None, record: dict[str, Any], *, keep_masks: bool | None = None
-) -> Outputs:
-    """Write everything but the run folder; the record comes last, so it tells of whole results."""
-    if keep_masks is None:
-        keep_masks = record["settings"]["outputs"]["keep_masks"]
-    outputs, clock = run.outputs(), run.clock
-    folder = RunFolder(run.out)
-    folder.results_outdated = True
-    legend = (
-        model.legend_
-        if model is not None
-        else Legend(record["settings"]["classes"]["n_classes"], ())
-    )
-    for part, labels, package in zip(run.scenes, outputs.labels, outputs.packages, strict=True):
-        segments = part.load_segments()
-        found = _predict(model, segments)
-        return_freed_memory()
-        lookup = np.full(int(segments.segment_id.max(initial=0)) + 1, -1, np.int64)
-        lookup[segments.segment_id] = found.class_id
-        clock.stage("raster")
-        with part.label_map.open() as read:
-            write_labels(labels, read, lookup, part.grid, legend, clock)
-        clock.stage("package")
-        table = SegmentTable(
-            segments.segment_id,
-            found.class_id,
-            segments.area_px,
-            segments.predicted_iou,
-            segments.stability,
-            found.confidence,
-        )
-        masks = [part.load_masks()] if keep_masks else None
-        write_package(
-            package, part.load_polygons(), table, legend, part.grid, masks=masks, progress=clock
-        )
-    if model is not None:
-        model.save(outputs.classes)
-    clock.stop()
-    record["classes"] = class_facts(legend.names, legend.colors)
-    record["warnings"] = [*record.get("warnings", []), *clock.warnings]
-    record["seconds"] = {**record.get("seconds", {}), **clock.seconds}
-    record["peak_memory_mb"] = round(max(record.get("peak_memory_mb", 0), peak_memory_mb()))
-    write_record(outputs.record, record)
-    folder.results_outdated = False
-    return outputs

@@ -6,6 +6,7 @@ later versions read too.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -23,6 +24,8 @@ _SLD = {
     "xmlns:ogc": "http://www.opengis.net/ogc",
 }
 _OUTLINE_COLOR = "#ffdd00"
+_SIGNATURE = "alps-geo, sha256 of the above: "
+_NOTE_DOMAIN = "alps_geo"
 
 # Columns of a raster attribute table: name, type and usage in GDAL's numbers.
 _INTEGER, _TEXT = 0, 2
@@ -80,6 +83,17 @@ def raster_qml(legend: Legend) -> str:
     return _DOCTYPE + _to_text(root)
 
 
+def sign_text(text: str) -> str:
+    """Return an XML text that ends in a note of its own content; see `is_signed`."""
+    return f"{text}\n<!-- {_SIGNATURE}{_digest(text)} -->\n"
+
+
+def is_signed(text: str) -> bool:
+    """Return whether a text is as `sign_text` made it: not changed, nor saved by other programs."""
+    content, _, rest = text.rpartition(f"\n<!-- {_SIGNATURE}")
+    return bool(content) and rest == f"{_digest(content)} -->\n"
+
+
 def raster_sidecar(legend: Legend, counts: Mapping[int, int], present: str | None = None) -> str:
     """Return the content of `labels.tif.aux.xml`: category names and a raster attribute table.
 
@@ -110,7 +124,61 @@ def raster_sidecar(legend: Legend, counts: Mapping[int, int], present: str | Non
         color = parse_color(colors[class_id])
         for value in (class_id, names[class_id], counts.get(class_id, 0), *color, 255):
             SubElement(row, "F").text = str(value)
+    note = SubElement(band, "Metadata", domain=_NOTE_DOMAIN)
+    SubElement(note, "MDI", key="digest").text = _table_digest(band)
     return _to_text(root) + "\n"
+
+
+def merge_sidecars(ours: str, present: str) -> tuple[str, bool]:
+    """Carry over what others put into a sidecar; what depends on pixels is out of date.
+
+    Parameters
+    ----------
+    ours : str
+        What `raster_sidecar` returned.
+    present : str
+        What lies there.
+
+    Returns
+    -------
+    text : str
+    changed : bool
+        True if somebody has changed the names or the table of classes, which are ours.
+    """
+    try:
+        older = ElementTree.fromstring(present)
+    except ElementTree.ParseError:
+        return ours, True
+    root = ElementTree.fromstring(ours)
+    mine = {(item.tag, item.get("domain")) for item in root}
+    root.extend(item for item in older if (item.tag, item.get("domain")) not in mine)
+    band, older_band = root.find("PAMRasterBand"), older.find("PAMRasterBand")
+    if band is None or older_band is None:
+        return _to_text(root) + "\n", False
+    mine = {(item.tag, item.get("domain")) for item in band}
+    for item in older_band:
+        if item.tag == "Metadata" and item.get("domain") is None:
+            for entry in [
+                entry for entry in item if str(entry.get("key")).startswith("STATISTICS_")
+            ]:
+                item.remove(entry)
+        if (item.tag, item.get("domain")) not in mine and item.tag != "Histograms":
+            band.append(item)
+    note = older_band.find(f"Metadata[@domain='{_NOTE_DOMAIN}']/MDI")
+    changed = note is not None and note.text != _table_digest(older_band)
+    return _to_text(root) + "\n", changed
+
+
+def _table_digest(band: Element) -> str:
+    """Return what tells category names and attribute table from others, in whatever layout."""
+    names = [item.text or "" for item in band.iterfind("CategoryNames/Category")]
+    fields = [item.text or "" for item in band.iterfind("GDALRasterAttributeTable/FieldDefn/Name")]
+    cells = [item.text or "" for item in band.iterfind("GDALRasterAttributeTable/Row/F")]
+    return _digest("\0".join([*names, "", *fields, "", *cells]))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def segments_style(legend: Legend) -> LayerStyle:

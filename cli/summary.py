@@ -64,12 +64,15 @@ def class_rows(folder: Path) -> list[ClassRow]:
         If the folder holds no finished run, or results that were not all written.
     """
     from alps_geo.record import read_record
+    from alps_geo.run import open_run
     from alps_geo.store import RunFolder
 
     record = read_record(folder / "run.json")
+    run, _ = open_run(folder, None)
     RunFolder(folder).require_whole()
     sizes: dict[int, tuple[int, int]] = {}
-    for package in sorted(folder.glob("*labels.gpkg")):
+    # Not whatever else lies there: copies, or what a run of other scenes left.
+    for package in run.outputs().packages:
         for class_id, segments, area_px in _read_sizes(package):
             before = sizes.get(class_id, (0, 0))
             sizes[class_id] = (before[0] + segments, before[1] + area_px)

@@ -5,7 +5,8 @@ import pytest
 import shapely
 from affine import Affine
 
-from alps_geo.geopackage import SegmentTable, layer_name, write_layers
+from alps_geo.class_layers import layer_name
+from alps_geo.geopackage import SegmentTable, write_layers
 from alps_geo.grid import Grid
 from alps_geo.legend import Legend
 from alps_geo.polygons import Polygons

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import rasterio
@@ -177,6 +179,14 @@ def test_classes_lists_ids_colours_and_shares(finished_run):
     table = run("classes", out, "--progress", "none").stdout
     assert rows[0]["color"] in table
     assert "class_04" in table
+
+
+def test_classes_counts_no_packages_but_those_of_the_run(own_run):
+    command = ("classes", own_run, "--json", "--progress", "none")
+    before = run(*command).stdout
+    for name in ("old.labels.gpkg", "labels.kept-1.gpkg", "my_labels.gpkg"):
+        shutil.copy(Path(own_run) / "labels.gpkg", Path(own_run) / name)
+    assert run(*command).stdout == before
 
 
 def test_classes_names_colours_and_merges(own_run):
