@@ -274,7 +274,7 @@ _TEXTS = {
     "reshaped": "with an outline changed by hand: kept there, and in the raster as once found",
     "added": "added, or cut off, by hand: kept there, with the class that stands for the one it"
     " had, and not in the raster",
-    "named": "with a `class_name` that is no class's: kept there; `classes()` names classes",
+    "named": "with a class_name that is no class's: kept there; `classes()` names classes",
 }
 
 

@@ -251,7 +251,7 @@ class Revision:
             ids = ", ".join(map(str, legend.ids[:20])) + (", ..." if len(legend.ids) > 20 else "")
             raise RunError(
                 f"{self.path}: segment {int(segment_id[wrong[0]])} was given {given}; the ids are"
-                f" {ids}; change `class_id` there ({len(wrong)} such segments), and give the"
+                f" {ids}; change class_id there ({len(wrong)} such segments), and give the"
                 " command again"
             )
 
