@@ -7,7 +7,6 @@ from pathlib import Path
 
 from .aoi import Aoi
 from .grid import Grid, Window
-from .paths import is_local
 from .raster import Raster
 
 
@@ -45,9 +44,9 @@ def fingerprint(raster: Raster, grid: Grid, aoi: Aoi | None) -> str:
     # Viewers write statistics and overviews beside an image; they do not change it.
     files = [file for file in raster.files if not file.endswith((".aux.xml", ".ovr"))]
     for file in files:
-        if is_local(file) and Path(file).is_file():
+        if Path(file).is_file():
             digest.update(_file_digest(Path(file)))
-    if not is_local(raster.path):
+    if not raster.is_file:
         for window in [_middle(raster.grid, share) for share in (0.25, 0.5, 0.75)]:
             digest.update(raster.read(window)[0].tobytes())
     return digest.hexdigest()

@@ -20,7 +20,7 @@ def shown_name(path: str) -> str:
 def is_local(path: str) -> bool:
     """Tell whether a path is a file of this machine, not an address or a part of another file."""
     # Two letters or more before the colon: C: is a drive.
-    return Path(path).exists() or not re.match(r"/vsi|[A-Za-z][A-Za-z0-9+.-]+:", path)
+    return Path(path).exists() or not re.match(r"/vsi|[A-Za-z][A-Za-z0-9+._-]+:", path)
 
 
 def check_file(path: str, name: str) -> None:
@@ -29,15 +29,12 @@ def check_file(path: str, name: str) -> None:
     Raises
     ------
     SceneError
-        If the file is missing, a folder, closed to us, empty, or stands for a file elsewhere.
+        If the file is closed to us, empty, or stands for a file elsewhere. Whether what is no
+        file is an address, a part of a file, a folder that is a raster, or nothing: GDAL knows.
     """
-    if not is_local(path):
-        return
     file = Path(path)
-    if not file.exists():
-        raise SceneError(f"{name}: no such file; check the path")
-    if file.is_dir():
-        raise SceneError(f"{name}: is a folder; give a raster file inside it")
+    if not file.is_file():
+        return
     if not os.access(file, os.R_OK):
         raise SceneError(f"{name}: must not be read; ask for the permission to read it")
     if file.stat().st_size == 0:

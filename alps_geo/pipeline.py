@@ -289,8 +289,10 @@ def _manifest(
 ) -> dict[str, Any]:
     """Return all that the stored tiles depend on; of several differences the first is named."""
     chosen = describe_settings(settings)
-    # The fingerprint has the area's polygons; where their file lies does not matter.
-    chosen["scene"].pop("aoi")
+    # The fingerprint has the area's polygons and the part's pixels; what they are called does not
+    # matter.
+    for name in ("aoi", "subdataset"):
+        chosen["scene"].pop(name)
     return {
         "model": {
             "name": model.name,

@@ -14,6 +14,7 @@ from .settings import STRETCHES
 
 #: Shares of the pixels of a band below the darkest and the brightest value that stay distinct.
 PERCENTILES = (0.02, 0.98)
+KINDS = (*STRETCHES, "range")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Stretch:
     Attributes
     ----------
     kind : str
-        `percentile`, `minmax` or `none`.
+        `percentile`, `minmax`, `none`, or `range` where the user gave the limits.
     low, high : tuple of three float
         The values of red, green and blue that become 0 and 255.
     """
@@ -52,7 +53,16 @@ class Stretch:
     high: tuple[float, float, float]
 
     @classmethod
-    def measure(cls, kind: str, samples: Sequence[Sample]) -> Stretch:
+    def between(cls, limits: Sequence[float]) -> Stretch:
+        """Make a stretch of given limits: low and high for all bands, or for each of three."""
+        pairs = list(zip(limits[::2], limits[1::2], strict=True))
+        red, green, blue = pairs if len(pairs) == 3 else pairs * 3
+        return cls("range", (red[0], green[0], blue[0]), (red[1], green[1], blue[1]))
+
+    @classmethod
+    def measure(
+        cls, kind: str, samples: Sequence[Sample], percentiles: Sequence[float] | None = None
+    ) -> Stretch:
         """Find the stretch that suits the pixels of all samples together.
 
         Parameters
@@ -61,6 +71,8 @@ class Stretch:
             `percentile` (2nd to 98th), `minmax` or `none`.
         samples : sequence of Sample
             One per scene; a scene counts by its valid pixels, not by the size of its sample.
+        percentiles : two float, optional
+            From 0 to 100; the 2nd and the 98th if none.
 
         Returns
         -------
@@ -69,7 +81,8 @@ class Stretch:
         """
         if kind == "none":
             return cls(kind, (0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
-        limits = [_band_limits(kind, samples, band) for band in range(3)]
+        shares = PERCENTILES if percentiles is None else [value / 100 for value in percentiles]
+        limits = [_band_limits(kind, samples, band, shares) for band in range(3)]
         low, high = zip(*limits, strict=True)
         return cls(kind, low, high)
 
@@ -119,24 +132,26 @@ class Stretch:
             raise ModelError(
                 f"a stretch needs a kind, three low and three high values, not {values!r}"
             ) from error
-        if kind not in STRETCHES:
-            raise ModelError(f"a stretch is one of {', '.join(STRETCHES)}, not {kind!r}")
+        if kind not in KINDS:
+            raise ModelError(f"a stretch is one of {', '.join(KINDS)}, not {kind!r}")
         return cls(kind, (red_low, green_low, blue_low), (red_high, green_high, blue_high))
 
 
-def _band_limits(kind: str, samples: Sequence[Sample], band: int) -> tuple[float, float]:
+def _band_limits(
+    kind: str, samples: Sequence[Sample], band: int, shares: Sequence[float]
+) -> tuple[float, float]:
     parts = [sample for sample in samples if len(sample.bands[band])]
     if not parts:  # every valid pixel holds this band's nodata value
         return 0.0, 0.0
     values = np.concatenate([part.bands[band] for part in parts])
-    shares = [part.valid / len(part.bands[band]) for part in parts]
-    weights = np.repeat(shares, [len(part.bands[band]) for part in parts])
+    stands_for = [part.valid / len(part.bands[band]) for part in parts]
+    weights = np.repeat(stands_for, [len(part.bands[band]) for part in parts])
     order = np.argsort(values, kind="stable")
     values, below = values[order], np.cumsum(weights[order])
     low, high = float(values[0]), float(values[-1])
     if kind == "minmax":
         return low, high
-    ranks = np.searchsorted(below, np.array(PERCENTILES) * below[-1])
+    ranks = np.searchsorted(below, np.array(shares) * below[-1])
     cut_low, cut_high = (float(value) for value in values[np.minimum(ranks, len(values) - 1)])
     # Few objects on a uniform ground: the percentiles coincide, the objects must still show.
     return (cut_low, cut_high) if cut_high > cut_low else (low, high)

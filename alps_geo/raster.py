@@ -7,31 +7,34 @@ the reason at the end of one of our messages.
 from __future__ import annotations
 
 import dataclasses
-import os
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from pyproj import CRS
-from pyproj.exceptions import CRSError
-from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
+from .bands import find_bands
+from .datasets import (
+    READ_ERRORS,
+    close_all,
+    for_gdal,
+    is_raster,
+    opened,
+    reason_of,
+    sample_band,
+)
 from .errors import ReadError, SceneError
+from .georeference import find_grid
 from .grid import Grid, Window
-from .paths import check_file, file_stamp, is_local, shown_name
-from .progress import Notice
+from .mosaic import MissingSource, Mosaic, inspect_mosaic
+from .parts import choose_part, is_part, list_parts, part_stem, plain_part, product_file
+from .paths import check_file, file_stamp, shown_name
+from .settings import SceneSettings
 
 #: What opens as rasters but is no image: maps drawn by a server without end, catalogues, pages.
 REFUSED_DRIVERS = frozenset(
@@ -41,17 +44,8 @@ REFUSED_DRIVERS = frozenset(
 MAX_BANDS = 4096
 #: A block is read whole: one above this cannot be read in bounded memory.
 MAX_BLOCK_BYTES = 2**30
-OPTIONS: dict[str, str | int] = {
-    "GDAL_CACHEMAX": 192,
-    "GDAL_HTTP_CONNECTTIMEOUT": 15,
-    "GDAL_HTTP_TIMEOUT": 120,
-    "GDAL_HTTP_MAX_RETRY": 3,
-    # Python in a VRT file is code of whoever made the file.
-    "GDAL_VRT_ENABLE_PYTHON": "NO",
-    # A missing part is an error, never black pixels.
-    "GTIFF_IGNORE_READ_ERRORS": "NO",
-}
-COLOURS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+#: Sources of mosaics that made a read of this process fail.
+_FAILED: dict[str, tuple[MissingSource, ...]] = {}
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,9 @@ class Raster:
     alpha : int or None
         The band that masks.
     nodata : tuple of three (float or None)
-        Declared for each of `bands`.
+        Declared for each of `bands`, or chosen by the user for all.
+    chosen_nodata : float or None
+        The user's, which counts instead of the file's.
     mask : str
         What else masks: `none`, `dataset` (a mask of the file's own) or `nodata`.
     block : (int, int)
@@ -84,6 +80,8 @@ class Raster:
         All files the raster consists of.
     stamp : tuple of int, or None
         Time and size of the file when it was opened; None for an address.
+    missing : tuple of MissingSource
+        Files of a mosaic that are not there.
     messages, warnings : tuple of str
         What the user may want to, and should, know.
     """
@@ -97,17 +95,36 @@ class Raster:
     dtype: str
     alpha: int | None
     nodata: tuple[float | None, ...]
+    chosen_nodata: float | None
     mask: str
     block: tuple[int, int]
     files: tuple[str, ...]
     stamp: tuple[int, int] | None
+    missing: tuple[MissingSource, ...]
     messages: tuple[str, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def stem(self) -> str:
+        """What files made of the raster are called after; not yet fit for names of files."""
+        if is_part(self.path):
+            return part_stem(self.path, self.files)
+        # A raster in an archive is scenes.zip!scene.tif, a folder of Windows ends in a backslash.
+        return PurePosixPath(re.split(r"[\\!]", self.name)[-1]).stem
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the raster is a local file, whole, as its bytes are."""
+        return Path(self.path).is_file()
+
     def anchored(self) -> Raster:
         """Return the raster with a path that holds in any working directory."""
+        if is_part(self.path) and self.files and Path(self.files[0]).exists():
+            path = self.path.replace(self.files[0], str(Path(self.files[0]).absolute()))
+            files = (str(Path(self.files[0]).absolute()), *self.files[1:])
+            return dataclasses.replace(self, path=path, files=files)
         if not Path(self.path).exists():
-            return self  # an address, or a part of another file
+            return self  # an address
         return dataclasses.replace(self, path=str(Path(self.path).absolute()))
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -127,17 +144,21 @@ class Raster:
         SceneError
             If the file is gone, or another one than was opened.
         """
-        part = RasterioWindow(window.col, window.row, window.width, window.height)
+        self._check_sources(window)
+        part = for_gdal(window)
         different = sorted(set(self.bands))
         try:
-            with _opened(self.path) as dataset:
+            with opened(self.path) as dataset:
                 pixels = dataset.read(different, window=part, out_dtype=self.dtype)
                 valid = self._read_valid(dataset, part)
-        except (RasterioError, CPLE_BaseError, OSError) as error:
+        except READ_ERRORS as error:
+            # Where a read has failed, GDAL may give zeros the next time, without an error.
+            close_all()
             self._check_unchanged()
+            _remember_failure(self.path, window)
+            self._check_sources(window)
             raise ReadError(
-                f"{self.name}: cannot read {window.height} x {window.width} pixels from row"
-                f" {window.row}, column {window.col} ({_reason(error)}); the file is damaged or cut"
+                f"{self._place(window)} ({reason_of(error)}); the file is damaged or cut"
                 " off: copy or download it again"
             ) from error
         self._check_unchanged()
@@ -147,10 +168,26 @@ class Raster:
             pixels = pixels[[different.index(band) for band in self.bands]]
         return pixels, valid
 
+    def _place(self, window: Window) -> str:
+        return (
+            f"{self.name}: cannot read {window.height} x {window.width} pixels from row"
+            f" {window.row}, column {window.col}"
+        )
+
+    def _check_sources(self, window: Window) -> None:
+        """Refuse what a missing source should fill, before GDAL fills it with zeros."""
+        for source in (*self.missing, *_FAILED.get(self.path, ())):
+            if source.area.touches(window):
+                state = "is no raster" if Path(source.path).exists() else "is not there"
+                raise ReadError(
+                    f"{self._place(window)}: {source.path}, which the mosaic is made of, {state};"
+                    " put it back, or let `skip_unreadable` leave its part unlabelled"
+                )
+
     def _check_unchanged(self) -> None:
         """Refuse to go on with another file: half of the tiles would show one, half the other."""
-        now = file_stamp(self.path)
-        if now is None and is_local(self.path):
+        now = file_stamp(_container(self.path, self.files))
+        if now is None and self.stamp is not None:
             raise SceneError(
                 f"{self.name}: is not there (any more); put it back where every worker sees it, and"
                 " give the same command again"
@@ -162,30 +199,38 @@ class Raster:
             )
 
     def _read_valid(self, dataset: DatasetReader, part: RasterioWindow) -> NDArray[np.bool_]:
-        valid = np.full((int(part.height), int(part.width)), self.mask != "nodata")
+        valid = np.ones((int(part.height), int(part.width)), bool)
         if self.mask == "dataset":
             valid = dataset.read_masks(self.bands[0], window=part) > 0
-        elif self.mask == "nodata":
-            # One band with a value is enough: deep shadow is 0 in some bands, seldom in all.
-            others = [band for band in range(1, self.count + 1) if band != self.alpha]
-            for band in sorted(others, key=lambda band: band not in self.bands):
-                valid |= dataset.read_masks(band, window=part) > 0
-                if valid.all():
-                    break
+        if self.mask == "nodata" or self.chosen_nodata is not None:
+            valid &= self._read_known(dataset, part)
         if self.alpha is not None:
             valid &= dataset.read(self.alpha, window=part) > 0
         return valid
 
+    def _read_known(self, dataset: DatasetReader, part: RasterioWindow) -> NDArray[np.bool_]:
+        """Return where a band has a value: one is enough, deep shadow is 0 in some, not in all."""
+        known = np.zeros((int(part.height), int(part.width)), bool)
+        others = [band for band in range(1, self.count + 1) if band != self.alpha]
+        for band in sorted(others, key=lambda band: band not in self.bands):
+            if self.chosen_nodata is None:
+                known |= dataset.read_masks(band, window=part) > 0
+            else:
+                known |= dataset.read(band, window=part) != self.chosen_nodata
+            if known.all():
+                break
+        return known
 
-def open_raster(path: str, chosen: tuple[int, ...] = ()) -> Raster:
+
+def open_raster(path: str, settings: SceneSettings) -> Raster:
     """Look at a file, and refuse what cannot be labelled.
 
     Parameters
     ----------
     path : str
-        A local file, an address, or anything else that GDAL opens.
-    chosen : tuple of int
-        Bands to use as red, green and blue, or one for grey; the file decides where empty.
+        A local file, an address, a part of a file, or anything else that GDAL opens.
+    settings : SceneSettings
+        Which of its parts and bands to use.
 
     Raises
     ------
@@ -194,25 +239,74 @@ def open_raster(path: str, chosen: tuple[int, ...] = ()) -> Raster:
     """
     name = shown_name(path)
     check_file(path, name)
+    if file_stamp(path) is None:
+        close_all()  # what has no time of its own may have changed since
     try:
-        with _opened(path) as dataset:
-            return _describe(dataset, path, name, chosen)
-    except (RasterioError, CPLE_BaseError, OSError) as error:
-        raise SceneError(
-            f"{name}: cannot be opened as a raster ({_reason(error)});"
-            " give a GeoTIFF or another image that GDAL reads"
-        ) from error
+        with opened(_findable(path)) as dataset:
+            part = _find_part(dataset, name, settings)
+            if part is None:
+                return _describe(dataset, dataset.name, shown_name(dataset.name), settings)
+        with opened(part) as dataset:
+            return _describe(dataset, part, shown_name(part), settings)
+    except READ_ERRORS as error:
+        raise _cannot_open(path, name, error) from error
 
 
-def _describe(dataset: DatasetReader, path: str, name: str, chosen: tuple[int, ...]) -> Raster:
+def _findable(path: str) -> str:
+    """Return what GDAL opens: of a folder that is a product, its file of metadata."""
+    if not Path(path).is_dir():
+        return path
+    try:
+        with opened(path):
+            return path
+    except READ_ERRORS:
+        return product_file(path)
+
+
+def _find_part(dataset: DatasetReader, name: str, settings: SceneSettings) -> str | None:
+    """Return the part to open instead of the file, None for the file itself."""
+    parts, wanted = list_parts(dataset), settings.subdataset
+    if wanted is not None:
+        if not parts:
+            raise SceneError(f"{name}: has no parts to choose from; leave out `subdataset`")
+        return choose_part(parts, wanted, name).path
+    if dataset.count or not parts or dataset.driver in REFUSED_DRIVERS:
+        return None
+    return plain_part(parts, settings.bands, _count_bands, name).path
+
+
+def _count_bands(path: str) -> int:
+    with opened(path) as dataset:
+        return int(dataset.count)
+
+
+def _cannot_open(path: str, name: str, error: BaseException) -> SceneError:
+    reason = reason_of(error)
+    if Path(path).is_dir():
+        return SceneError(f"{name}: is a folder; give a raster file inside it")
+    if "No such file or directory" in reason and file_stamp(path) is None:
+        return SceneError(f"{name}: no such file; check the path")
+    return SceneError(
+        f"{name}: cannot be opened as a raster ({reason});"
+        " give a GeoTIFF or another image that GDAL reads"
+    )
+
+
+def _describe(dataset: DatasetReader, path: str, name: str, settings: SceneSettings) -> Raster:
     """Make a Raster of an open dataset."""
     _check_size(dataset, name)
-    alpha = _alpha_band(dataset)
-    bands, messages = _choose_bands(dataset, name, alpha, chosen)
-    _check_bands(dataset, name, bands)
+    mosaic = _look_at_sources(path) if dataset.driver == "VRT" else Mosaic()
+    roles = find_bands(
+        dataset, name, settings.bands, lambda band: sample_band(dataset, band, mosaic.missing)
+    )
+    bands, messages = roles.colours, list(roles.messages)
     if len(dataset.subdatasets) > 1:
-        messages.append(f"{name}: has {len(dataset.subdatasets)} pages; the first is used")
-    grid, caveats = _find_grid(dataset, name)
+        messages.append(
+            f"{name}: has {len(dataset.subdatasets)} pages; the first is used, see `subdataset`"
+        )
+    dtype = str(np.result_type(*(dataset.dtypes[band - 1] for band in bands)))
+    _check_nodata(settings.nodata, dtype, name)
+    grid, caveats = find_grid(dataset, name)
     return Raster(
         path=path,
         name=name,
@@ -220,16 +314,50 @@ def _describe(dataset: DatasetReader, path: str, name: str, chosen: tuple[int, .
         grid=grid,
         count=dataset.count,
         bands=bands,
-        dtype=str(np.result_type(*(dataset.dtypes[band - 1] for band in bands))),
-        alpha=alpha,
-        nodata=tuple(dataset.nodatavals[band - 1] for band in bands),
-        mask=_mask_kind(dataset, alpha),
+        dtype=dtype,
+        alpha=roles.alpha,
+        nodata=tuple(
+            dataset.nodatavals[band - 1] if settings.nodata is None else settings.nodata
+            for band in bands
+        ),
+        chosen_nodata=settings.nodata,
+        mask="nodata" if settings.nodata is not None and roles.mask == "none" else roles.mask,
         block=dataset.block_shapes[bands[0] - 1],
-        files=tuple(dataset.files),
-        stamp=file_stamp(path),
+        files=(*dataset.files, *mosaic.nested),
+        stamp=file_stamp(_container(path, dataset.files)),
+        missing=mosaic.missing,
         messages=tuple(messages),
         warnings=tuple(caveats),
     )
+
+
+def _look_at_sources(path: str) -> Mosaic:
+    """Look for a mosaic's sources, closely where one was found to be no raster."""
+    return inspect_mosaic(path, is_raster) if _FAILED.pop(path, ()) else inspect_mosaic(path)
+
+
+def _remember_failure(path: str, window: Window) -> None:
+    """Find the sources of a mosaic that make a window unreadable: GDAL tells once."""
+    found = inspect_mosaic(path, is_raster, window).missing
+    if found:
+        _FAILED[path] = (*_FAILED.get(path, ()), *found)
+
+
+def _container(path: str, files: Sequence[str]) -> str:
+    """Return the file whose time and size tell whether a raster has changed."""
+    return files[0] if files and is_part(path) else path
+
+
+def _check_nodata(nodata: float | None, dtype: str, name: str) -> None:
+    """Refuse a value that no pixel can have: it would mask nothing, without a word."""
+    if nodata is None or np.dtype(dtype).kind == "f":
+        return
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    if not (least <= nodata <= most and float(nodata).is_integer()):
+        raise SceneError(
+            f"{name}: `nodata` {nodata:g} cannot be in {dtype} pixels; choose a whole number from"
+            f" {least} to {most}"
+        )
 
 
 def _check_size(dataset: DatasetReader, name: str) -> None:
@@ -239,8 +367,7 @@ def _check_size(dataset: DatasetReader, name: str) -> None:
             f"{name}: is no image, but {dataset.driver}; save the part to label as a GeoTIFF"
         )
     if dataset.count == 0:
-        parts = ", ".join(dataset.subdatasets[:3]) or "none"
-        raise SceneError(f"{name}: holds no image of its own; give one of its parts: {parts}")
+        raise SceneError(f"{name}: holds no image; give a raster with pixels")
     if dataset.count > MAX_BANDS:
         raise SceneError(
             f"{name}: claims {dataset.count} bands of {dataset.height} x {dataset.width} pixels,"
@@ -251,150 +378,9 @@ def _check_size(dataset: DatasetReader, name: str) -> None:
     if height * width * np.dtype(_plain(dataset.dtypes[0])).itemsize > MAX_BLOCK_BYTES:
         raise SceneError(
             f"{name}: stores {height} x {width} pixels in one piece, too much for bounded memory;"
-            f" save it again with TILED=YES (Translate in QGIS, or rio convert)"
+            " save it again with TILED=YES (Translate in QGIS, or rio convert)"
         )
 
 
 def _plain(dtype: str) -> str:
     return "complex64" if dtype.startswith("complex_int") else dtype
-
-
-def _check_bands(dataset: DatasetReader, name: str, bands: tuple[int, ...]) -> None:
-    """Refuse pixels that are no measurements of light."""
-    for band in bands:
-        if dataset.dtypes[band - 1].startswith("complex"):
-            raise SceneError(
-                f"{name}: band {band} is complex ({dataset.dtypes[band - 1]}), which cannot be"
-                " labelled; give its amplitude as a raster of real numbers"
-            )
-        if dataset.colorinterp[band - 1] == ColorInterp.palette:
-            raise SceneError(
-                f"{name}: band {band} is paletted, as maps of classes are; if it is an image,"
-                f" turn it into red, green and blue (PCT to RGB in QGIS)",
-                code="scene.paletted",
-                path=name,
-                band=band,
-            )
-
-
-def _alpha_band(dataset: DatasetReader) -> int | None:
-    kinds = dataset.colorinterp
-    return kinds.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in kinds else None
-
-
-def _choose_bands(
-    dataset: DatasetReader, name: str, alpha: int | None, chosen: tuple[int, ...]
-) -> tuple[tuple[int, int, int], list[str]]:
-    """Return the bands to use as red, green and blue, and what to tell about the choice."""
-    available = [band for band in range(1, dataset.count + 1) if band != alpha]
-    listed = ", ".join(str(band) for band in available[:12]) + (", ..." * (len(available) > 12))
-    for band in chosen:
-        if band not in available:
-            reason = "is alpha, a mask" if band == alpha else "does not exist"
-            raise SceneError(
-                f"{name}: band {band} {reason}; `bands` can name {listed}",
-                code="scene.no_band",
-                path=name,
-                setting="bands",
-                found=band,
-                allowed=available,
-            )
-    if not available:
-        raise SceneError(f"{name}: has an alpha band only; give a raster with a band of values")
-    if chosen:
-        red, green, blue = chosen if len(chosen) == 3 else chosen * 3
-        return (red, green, blue), []
-    kinds = dataset.colorinterp
-    if all(colour in kinds for colour in COLOURS):
-        red, green, blue = (kinds.index(colour) + 1 for colour in COLOURS)
-        text = f"{name}: bands {red}, {green}, {blue} are red, green, blue, as the file declares"
-        return (red, green, blue), [text] if (red, green, blue) != (1, 2, 3) else []
-    if len(available) < 3:
-        text = f"{name}: has bands {listed}; band {available[0]} is used as grey, see `bands`"
-        return (available[0],) * 3, [text] if len(available) == 2 else []
-    red, green, blue = available[:3]
-    text = Notice(
-        f"{name}: the first three of {len(available)} bands ({red}, {green}, {blue}) are used as"
-        " red, green, blue; choose others with `bands`",
-        code="scene.bands_chosen",
-    )
-    return (red, green, blue), [text] if len(available) > 3 else []
-
-
-def _mask_kind(dataset: DatasetReader, alpha: int | None) -> str:
-    """Return what masks beside alpha; a band without any mask makes every pixel valid."""
-    flags = [
-        set(dataset.mask_flag_enums[band]) for band in range(dataset.count) if band + 1 != alpha
-    ]
-    if any(MaskFlags.all_valid in kinds for kinds in flags):
-        return "none"
-    if any(MaskFlags.nodata in kinds for kinds in flags):
-        return "nodata"
-    return "none" if any(MaskFlags.alpha in kinds for kinds in flags) else "dataset"
-
-
-def _find_grid(dataset: DatasetReader, name: str) -> tuple[Grid, list[str]]:
-    """Return the pixel grid, and what to warn of; pixel numbers never pass for coordinates."""
-    placed = not dataset.transform.is_identity
-    if not placed and dataset.gcps[0]:
-        raise SceneError(
-            f"{name}: is georeferenced by ground control points only; warp it to"
-            " a CRS first (the Georeferencer or Warp in QGIS)",
-            code="scene.gcps_only",
-            path=name,
-        )
-    if not placed and dataset.rpcs is not None:
-        raise SceneError(
-            f"{name}: has an RPC sensor model and is not orthorectified; orthorectify it"
-            " to a CRS first (such as with Warp in QGIS)",
-            code="scene.rpc_only",
-            path=name,
-        )
-    if dataset.transform.is_degenerate:
-        raise SceneError(
-            f"{name}: its geotransform {tuple(dataset.transform)[:6]} gives pixels no area; give"
-            " it the right one (rio edit-info)"
-        )
-    crs, flaw = _find_crs(dataset)
-    if not placed:
-        flaw, crs = "no geotransform", None
-    text = Notice(
-        f"{name}: not georeferenced: {flaw}; area_m2 will be empty", code="scene.no_crs", path=name
-    )
-    grid = Grid(crs, dataset.transform, dataset.height, dataset.width)
-    return grid, [text] if crs is None else []
-
-
-def _find_crs(dataset: DatasetReader) -> tuple[CRS | None, str]:
-    if not dataset.crs:
-        return None, "no CRS"
-    try:
-        return CRS.from_wkt(dataset.crs.to_wkt()), ""
-    except CRSError:
-        return None, "a CRS that PROJ does not understand"
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[DatasetReader]:
-    """Hand out the open dataset of this process and thread."""
-    with rasterio.Env(**OPTIONS):
-        yield _dataset(path, file_stamp(path), os.getpid(), threading.get_ident())
-
-
-@lru_cache(maxsize=8)
-def _dataset(path: str, stamp: object, process: int, thread: int) -> DatasetReader:
-    """Open a dataset once, so that GDAL's block cache serves neighbouring tiles of strips.
-
-    A handle belongs to one process (a fork would share its place in the file) and one thread.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path)
-
-
-def _reason(error: BaseException) -> str:
-    """Return GDAL's reason in one line; rasterio's own error often only points to it."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = " ".join(shown_name(str(error)).split()).rstrip(".")
-    return text if len(text) <= 200 else f"{text[:200]}..."

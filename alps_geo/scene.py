@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,8 @@ SAMPLE_PX = 2**24
 SAMPLE_VALID_PX = 2**18
 #: It keeps this many values of each band, of all scenes together.
 SAMPLE_VALUES = 2**20
+#: What cannot be read is cut up to find what can be, down to this side.
+LEAST_PART_PX = 32
 #: Pixels read from a file at once where the window asked for needs more.
 CHUNK_PX = 2**23
 #: Resampling beyond these factors is a slip of the pen, such as degrees taken for metres.
@@ -78,9 +79,7 @@ class Scene:
     @property
     def stem(self) -> str:
         """The file's name without folder and ending, fit for names of files."""
-        # A raster in an archive is scenes.zip!scene.tif, a folder of Windows ends in a backslash.
-        stem = PurePosixPath(re.split(r"[\\!]", self.name)[-1]).stem
-        return re.sub(r"[^\w.-]+", "_", stem).strip("._") or "scene"
+        return re.sub(r"[^\w.-]+", "_", self.raster.stem).strip("._") or "scene"
 
     @property
     def bands(self) -> tuple[int, int, int]:
@@ -235,7 +234,7 @@ def open_scene(path: str, settings: SceneSettings) -> Scene:
     SceneError
         In one line: the file, what is wrong with it, and what to do.
     """
-    raster = open_raster(path, settings.bands)
+    raster = open_raster(path, settings)
     _check_stretch(raster, settings.stretch)
     grid = _resampled_grid(raster, settings.gsd)
     aoi = None if settings.aoi is None else read_aoi(settings.aoi, grid, raster.name)
@@ -262,7 +261,8 @@ def measure_stretch(scenes: Sequence[Scene], *, skip_unreadable: bool = False) -
     ReadError
         If a file is damaged.
     """
-    kind = scenes[0].settings.stretch
+    settings = scenes[0].settings
+    kind = settings.stretch
     samples = []
     for scene in scenes:
         limit = max(1, SAMPLE_VALUES // len(scenes))
@@ -274,7 +274,9 @@ def measure_stretch(scenes: Sequence[Scene], *, skip_unreadable: bool = False) -
                 " the area of interest"
             )
         samples.append(sample)
-    return Stretch.measure(kind, samples)
+    if settings.stretch_range is not None:
+        return Stretch.between(settings.stretch_range)
+    return Stretch.measure(kind, samples, settings.stretch_percentiles)
 
 
 def _check_stretch(raster: Raster, kind: str) -> None:
@@ -316,22 +318,32 @@ def _sample(scene: Scene, kind: str, limit: int, *, skip_unreadable: bool = Fals
     parts: list[list[NDArray[Any]]] = [[], [], []]
     seen = known = 0
     for window in _sample_windows(scene, whole=enough == total):
-        try:
-            pixels, valid = scene.read_values(window)
-        except ReadError:
-            if not skip_unreadable:
-                raise
-            continue
-        seen, known = seen + valid.size, known + int(np.count_nonzero(valid))
-        for part, band, nodata in zip(parts, pixels, scene.raster.nodata, strict=True):
-            values = _known_values(band, valid, nodata)
-            extremes = [values.min(), values.max()] if kind == "minmax" and len(values) else []
-            part.append(np.array(extremes) if kind == "minmax" else values[::step].copy())
+        for pixels, valid in _read_parts(scene, window, skip_unreadable=skip_unreadable):
+            seen, known = seen + valid.size, known + int(np.count_nonzero(valid))
+            for part, band, nodata in zip(parts, pixels, scene.raster.nodata, strict=True):
+                values = _known_values(band, valid, nodata)
+                extremes = [values.min(), values.max()] if kind == "minmax" and len(values) else []
+                part.append(np.array(extremes) if kind == "minmax" else values[::step].copy())
         if seen >= enough and known >= enough_valid:
             break
     nothing = np.zeros(0, scene.dtype)
     red, green, blue = (np.concatenate([*part, nothing]) for part in parts)
     return Sample((red, green, blue), known, seen)
+
+
+def _read_parts(
+    scene: Scene, window: Window, *, skip_unreadable: bool
+) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    """Yield pixels and validity of a window; of one that cannot be read, the parts that can be."""
+    try:
+        yield scene.read_values(window)
+    except ReadError:
+        if not skip_unreadable:
+            raise
+        side = max(window.height, window.width) // 2
+        if side >= LEAST_PART_PX:
+            for part in _cut(window, side, side):
+                yield from _read_parts(scene, part, skip_unreadable=True)
 
 
 def _known_values(

@@ -7,6 +7,7 @@ from here: a setting is declared once. Wrong values raise `SettingsError` when a
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -62,11 +63,34 @@ class SceneSettings:
         "  [default: the RGB bands the file declares, else the first three]",
         metavar="R,G,B",
     )
+    subdataset: str | None = setting(
+        None,
+        "Which raster to use of a file that holds several (pages of a TIFF, a Sentinel-2 product,"
+        " netCDF, HDF): its number, counted from 1, or a piece of its name or description.",
+        metavar="PART",
+    )
     stretch: str = setting(
         "percentile",
         "Scaling to 8 bits over the valid pixels of all scenes: the 2nd to 98th percentile of each"
         " band, its minimum to maximum, or none (8-bit values as they are).",
         choices=STRETCHES,
+    )
+    stretch_percentiles: tuple[float, ...] | None = setting(
+        None,
+        "Percentiles of each band that become black and white with the percentile stretch; further"
+        " apart against hazy, nearer against cloudy scenes.  [default: 2,98]",
+        metavar="LOW,HIGH",
+    )
+    stretch_range: tuple[float, ...] | None = setting(
+        None,
+        "Pixel values that become black and white, instead of measuring them: one pair for all"
+        " bands, or three pairs for red, green and blue.",
+        metavar="LOW,HIGH,...",
+    )
+    nodata: float | None = setting(
+        None,
+        "Pixels with this value in all bands hold no data, whatever value the file declares.",
+        metavar="VALUE",
     )
     aoi: str | None = setting(
         None, "Label only inside the polygons of this vector file (any CRS).", metavar="FILE"
@@ -81,7 +105,47 @@ class SceneSettings:
         _check(number in (0, 1, 3), "bands", "must name one or three bands", number)
         _check(lowest >= 1, "bands", "are counted from 1", lowest)
         _check_choice("stretch", self.stretch, STRETCHES)
+        self._check_limits()
+        # NaN and infinity never hold data; NaN would also differ from itself when a run goes on.
+        finite = self.nodata is None or math.isfinite(self.nodata)
+        _check(finite, "nodata", "must be a finite number, or be left out", self.nodata)
         _check(self.gsd is None or self.gsd > 0, "gsd", "must be above 0 metres", self.gsd)
+
+    def _check_limits(self) -> None:
+        limits, percentiles = self.stretch_range, self.stretch_percentiles
+        if limits is not None:
+            pairs = list(zip(limits[::2], limits[1::2], strict=False))
+            _check(
+                len(limits) in (2, 6) and all(-math.inf < a < b < math.inf for a, b in pairs),
+                "stretch_range",
+                "must be one or three pairs of a lower and a higher value",
+                limits,
+            )
+            _check(
+                percentiles is None,
+                "stretch_percentiles",
+                "must be left out where `stretch_range` is given",
+                percentiles,
+            )
+            _check(
+                self.stretch == "percentile",
+                "stretch",
+                "must be left out where `stretch_range` is given",
+                self.stretch,
+            )
+        elif percentiles is not None:
+            _check(
+                len(percentiles) == 2 and 0 <= percentiles[0] < percentiles[1] <= 100,
+                "stretch_percentiles",
+                "must be a lower and a higher number from 0 to 100",
+                percentiles,
+            )
+            _check(
+                self.stretch == "percentile",
+                "stretch",
+                "must be percentile with `stretch_percentiles`",
+                self.stretch,
+            )
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,19 @@ def _section(option: click.Option) -> str:
     return "run" if option.name == "help" else getattr(option, "section", "")
 
 
+def parse_numbers(
+    ctx: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[float, ...] | None:
+    """Turn numbers with commas between them, such as `2,98`, into numbers; None where none is."""
+    try:
+        numbers = tuple(float(part) for part in (text or "").split(",") if part.strip())
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is not a list of numbers such as 2,98", ctx, parameter
+        ) from None
+    return numbers or None
+
+
 def parse_bands(
     ctx: click.Context, parameter: click.Parameter, text: str | None
 ) -> tuple[int, ...]:
@@ -158,7 +171,8 @@ def _type_keywords(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -
     if "choices" in metadata:
         return {"type": click.Choice(metadata["choices"])}
     if typing.get_origin(kind) is tuple:
-        return {"callback": parse_bands, "default": None, "metavar": metadata.get("metavar")}
+        parse = parse_bands if typing.get_args(kind)[0] is int else parse_numbers
+        return {"callback": parse, "default": None, "metavar": metadata.get("metavar")}
     if metadata.get("metavar") in ("FILE", "PATH", "MODEL"):
         # Only for completion in the shell: GDAL opens more than files, so nothing is checked here.
         return {"type": click.Path(), "metavar": metadata["metavar"]}

@@ -65,12 +65,19 @@ def _describe(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> dic
         "name": option_name(item),
         "flag": max((flag.split("/")[0] for flag in flags), key=len),
         "section": part.name,
-        "type": "ints" if typing.get_origin(kind) is tuple else kind.__name__,
+        "type": _type_name(kind),
         "optional": optional,
         "default": item.default,
         "help": item.metadata["help"],
         **kept,
     }
+
+
+def _type_name(kind: Any) -> str:  # noqa: ANN401 - types have no type in common
+    """Return the name of a type; `ints` and `floats` for tuples of them."""
+    if typing.get_origin(kind) is tuple:
+        return f"{typing.get_args(kind)[0].__name__}s"
+    return str(kind.__name__)
 
 
 def settings_text() -> str:

@@ -31,6 +31,10 @@ _FILES = ("FILE", "PATH", "MODEL")
 _UNITS = {"PX": "pixels", "METRES": "metres"}
 # What a setting is called in a form, where its name in words would not do.
 _TITLES = {
+    "subdataset": "Part of a file with several rasters",
+    "stretch_percentiles": "Percentiles of the stretch",
+    "stretch_range": "Range of values to stretch",
+    "nodata": "Value of pixels without data",
     "gsd": "Ground sampling distance",
     "n_classes": "Number of classes",
     "classes": "Class model",
@@ -69,7 +73,8 @@ class Setting:
     ----------
     name, flag : str
         Such as `tile_size` and `--tile-size`.
-    kind : {'int', 'float', 'str', 'bool', 'ints'}
+    kind : {'int', 'float', 'str', 'bool', 'ints', 'floats'}
+        Of several numbers, `ints` are bands, `floats` a text with commas.
     default : object
     optional : bool
         True where nothing is a value.
@@ -244,7 +249,7 @@ def _make_number(item: Setting) -> QgsProcessingParameterNumber:
     )
     if item.least is not None:
         parameter.setMinimum(item.least)
-    elif item.kind == "float":
+    elif item.kind == "float" and item.metavar != "VALUE":  # of pixels, which may be below 0
         parameter.setMinimum(0)
     if item.most is not None:
         parameter.setMaximum(item.most)

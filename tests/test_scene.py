@@ -31,6 +31,7 @@ from alps_geo import scene as scene_module
 from alps_geo.errors import ReadError, SceneError
 from alps_geo.grid import Window
 from alps_geo.paths import shown_name
+from alps_geo.radiometry import Stretch
 from alps_geo.scene import Scene, measure_stretch, open_scene
 from alps_geo.settings import SceneSettings, TileSettings
 from alps_geo.tiles import plan_tiles
@@ -125,10 +126,72 @@ def test_a_band_that_does_not_exist_is_refused(make_scene: SceneFactory) -> None
         open_scene(str(make_scene(noise(9, 9))), SceneSettings(bands=(1, 2, 7)))
 
 
-def test_alpha_as_a_band_is_refused(make_scene: SceneFactory) -> None:
-    path = make_scene(noise(9, 9, 4), photometric="rgb", alpha="yes")
-    with pytest.raises(SceneError, match="band 4 is alpha, a mask; `bands` can name 1, 2, 3"):
-        open_scene(str(path), SceneSettings(bands=(4,)))
+@pytest.mark.parametrize("chosen", [(4,), (4, 3, 2)])
+def test_alpha_that_is_chosen_is_an_image_and_masks_nothing(
+    make_scene: SceneFactory, chosen: tuple[int, ...]
+) -> None:
+    pixels = noise(9, 9, 4)
+    pixels[:3, :, 3] = 0
+    path = make_scene(pixels, photometric="rgb", alpha="yes")
+    scene = ready(path, SceneSettings(bands=chosen, stretch="none"))
+    read, valid = scene.read(scene.grid.window)
+    assert valid.all()
+    assert (read[:, :, 0] == pixels[:, :, 3]).all()
+    assert "band 4 is flagged as alpha, but chosen in `bands`" in scene.messages[0]
+
+
+@pytest.mark.parametrize("chosen", [(), (1, 2, 3), (2,)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_near_infrared_flagged_as_alpha_masks_nothing(
+    make_scene: SceneFactory, chosen: tuple[int, ...], dtype: str
+) -> None:
+    pixels = noise(99, 99, 4, dtype)
+    pixels[:9, :9, 3] = 0  # water
+    scene = open_scene(
+        str(make_scene(pixels, photometric="rgb", alpha="yes")), SceneSettings(bands=chosen)
+    )
+    assert scene.raster.alpha is None
+    assert scene.valid(scene.grid.window).all()
+    assert "band 4 is flagged as alpha, but has the values of an image" in scene.messages[0]
+    assert scene.summary()["mask"] == "none"
+
+
+@pytest.mark.parametrize("kind", ["hard", "feathered", "whole", "empty", "half"])
+def test_true_alpha_stays_a_mask(make_scene: SceneFactory, kind: str) -> None:
+    alpha = {
+        "hard": np.where(np.arange(200) < 70, 0, 255),
+        "feathered": np.clip(np.arange(200) * 8 - 400, 0, 255),
+        "whole": np.full(200, 255),
+        "empty": np.full(200, 0),
+        "half": np.where(np.arange(200) < 70, 0, 128),
+    }[kind]
+    pixels = noise(150, 200, 4)
+    pixels[:, :, 3] = alpha
+    scene = open_scene(str(make_scene(pixels, photometric="rgb", alpha="yes")), SceneSettings())
+    assert (scene.valid(scene.grid.window) == (alpha > 0)).all()
+    assert scene.messages == ()
+
+
+@pytest.mark.parametrize(("dtype", "whole"), [("uint8", 255), ("uint16", 65535)])
+def test_a_mask_that_nobody_declared_is_used_and_told(
+    make_scene: SceneFactory, dtype: str, whole: int
+) -> None:
+    pixels = noise(99, 99, 4, dtype)
+    pixels[:, :, 3] = np.where(np.arange(99) < 30, 0, whole)
+    path = make_scene(pixels, photometric="minisblack")
+    scene = open_scene(str(path), SceneSettings())
+    assert (scene.valid(scene.grid.window) == (pixels[:, :, 3] > 0)).all()
+    assert f"band 4 holds 0 and {whole} only, wherever it was looked at, and is used as" in scene.messages[0]
+    named = open_scene(str(path), SceneSettings(bands=(1, 2, 4)))
+    assert named.valid(named.grid.window).all()
+
+
+@pytest.mark.parametrize("value", [0, 1, 254])
+def test_a_fourth_band_of_other_values_is_no_mask(make_scene: SceneFactory, value: int) -> None:
+    pixels = noise(99, 99, 4)
+    pixels[:, :, 3] = np.where(np.arange(99) < 30, 0, value)
+    scene = open_scene(str(make_scene(pixels, photometric="minisblack")), SceneSettings())
+    assert scene.valid(scene.grid.window).all()
 
 
 # Validity
@@ -149,6 +212,44 @@ def test_nodata_in_all_bands_is_invalid_and_in_some_is_not(make_scene: SceneFact
     assert read[0, 0].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("declared", [None, 0, 7])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_nodata_that_is_chosen_counts_instead_of_the_files(
+    make_scene: SceneFactory, declared: int | None, dtype: str
+) -> None:
+    pixels = noise(20, 20, 4, dtype) + 20
+    pixels[0, 0], pixels[1, 1, :3], pixels[2, 2] = 7, 7, 0
+    path = make_scene(pixels.astype(dtype), nodata=declared, photometric="minisblack")
+    scene = open_scene(str(path), SceneSettings(nodata=7))
+    assert np.argwhere(~scene.valid(scene.grid.window)).tolist() == [[0, 0]]
+    assert scene.summary()["mask"] == "nodata 7"
+    assert scene.fingerprint != open_scene(str(path), SceneSettings(nodata=20)).fingerprint
+
+
+def test_nodata_that_is_chosen_adds_to_alpha_and_to_a_mask(make_scene: SceneFactory) -> None:
+    pixels = noise(20, 20, 4)
+    pixels[:, :, 3] = 255
+    pixels[3, 3, 3] = 0
+    pixels[4, 4, :3] = 200
+    path = make_scene(pixels, photometric="rgb", alpha="yes")
+    scene = open_scene(str(path), SceneSettings(nodata=200))
+    assert np.argwhere(~scene.valid(scene.grid.window)).tolist() == [[3, 3], [4, 4]]
+    masked = make_scene(pixels[:, :, :3], "masked.tif")
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(masked, "r+") as file:
+        file.write_mask(pixels[:, :, 3] > 0)
+    scene = open_scene(str(masked), SceneSettings(nodata=200))
+    assert np.argwhere(~scene.valid(scene.grid.window)).tolist() == [[3, 3], [4, 4]]
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [("uint8", -9999), ("uint8", 256), ("int16", 0.5)])
+def test_nodata_that_no_pixel_can_have_is_refused(
+    make_scene: SceneFactory, dtype: str, nodata: float
+) -> None:
+    path = make_scene(noise(9, 9, 3, dtype))
+    with pytest.raises(SceneError, match=rf"`nodata` {nodata:g} cannot be in {dtype} pixels; choo"):
+        open_scene(str(path), SceneSettings(nodata=nodata))
+
+
 def test_nodata_of_one_band_does_not_spoil_the_stretch(make_scene: SceneFactory) -> None:
     pixels = noise(40, 40, 3, "int16")
     pixels[:10, :, 0] = -9999
@@ -158,6 +259,7 @@ def test_nodata_of_one_band_does_not_spoil_the_stretch(make_scene: SceneFactory)
 
 def test_alpha_masks(make_scene: SceneFactory) -> None:
     pixels = noise(20, 20, 4)
+    pixels[:, :, 3] = 255
     pixels[3:5, 3:5, 3] = 0
     path = make_scene(pixels, photometric="rgb", alpha="yes")
     assert np.count_nonzero(~ready(path).valid(Window(0, 0, 20, 20))) == 4
@@ -208,6 +310,42 @@ def test_several_scenes_share_a_stretch(make_scene: SceneFactory) -> None:
     paths = [make_scene(np.full((9, 9), value, np.uint16), f"{value}.tif") for value in (10, 900)]
     stretch = measure_stretch([open_scene(str(path), SceneSettings()) for path in paths])
     assert (stretch.low[0], stretch.high[0]) == (10, 900)
+
+
+@pytest.mark.parametrize(
+    ("limits", "low", "high"),
+    [
+        ((0.0, 1000.0), (0, 0, 0), (1000, 1000, 1000)),
+        ((0.0, 1000.0, 5.0, 50.0, -1.0, 1.5), (0, 5, -1), (1000, 50, 1.5)),
+    ],
+)
+def test_a_range_that_is_chosen_is_the_stretch(
+    make_scene: SceneFactory,
+    limits: tuple[float, ...],
+    low: tuple[float, ...],
+    high: tuple[float, ...],
+) -> None:
+    pixels = noise(30, 30, 3, "uint16")
+    pixels[:20] = 60000  # clouds
+    scene = ready(make_scene(pixels), SceneSettings(stretch_range=limits))
+    assert scene.stretch is not None
+    assert (scene.stretch.low, scene.stretch.high) == (low, high)
+    read, _ = scene.read(scene.grid.window)
+    assert (read[20:, :, 0] == np.rint(pixels[20:, :, 0] * (255 / 1000))).all()
+    assert (read[:20] == 255).all()
+    assert Stretch.from_dict(json.loads(json.dumps(scene.stretch.to_dict()))) == scene.stretch
+
+
+@pytest.mark.parametrize("percentiles", [(0.0, 100.0), (2.0, 98.0), (5.0, 60.0), (0.0, 50.0)])
+def test_percentiles_that_are_chosen_are_the_stretch(
+    make_scene: SceneFactory, percentiles: tuple[float, float]
+) -> None:
+    path = make_scene(np.arange(100, dtype=np.uint16).reshape(10, 10))
+    stretch = ready(path, SceneSettings(stretch_percentiles=percentiles)).stretch
+    assert stretch is not None
+    np.testing.assert_allclose((stretch.low[0], stretch.high[0]), percentiles, atol=1.01)
+    if percentiles == (2.0, 98.0):
+        assert stretch == ready(path, SceneSettings()).stretch
 
 
 def test_no_stretch_of_16_bits_is_refused(make_scene: SceneFactory) -> None:
@@ -381,7 +519,7 @@ def test_a_sensor_model_alone_is_refused(tmp_path: Path) -> None:
     names = ["line_den_coeff", "line_num_coeff", "samp_den_coeff", "samp_num_coeff"]
     rpcs = RPC(**offsets, **scales, **dict.fromkeys(names, [1.0] * 20))
     path = unplaced(tmp_path / "rpc.tif", noise(9, 9), rpcs=rpcs, crs="EPSG:4326")
-    with pytest.raises(SceneError, match=r"rpc\.tif: .*RPC .*orthorectify it"):
+    with pytest.raises(SceneError, match=r"rpc\.tif: .*RPC .*warp it"):
         open_scene(str(path), AS_IS)
 
 
@@ -423,7 +561,7 @@ def test_a_palette_is_refused(make_scene: SceneFactory) -> None:
     path = make_scene(noise(9, 9, 1), photometric="palette")
     with rasterio.open(path, "r+") as file:
         file.write_colormap(1, {1: (255, 0, 0, 255)})
-    with pytest.raises(SceneError, match=r"band 1 is paletted, .*PCT to RGB"):
+    with pytest.raises(SceneError, match=r"band 1 is paletted, .* turn it into red"):
         open_scene(str(path), AS_IS)
 
 
@@ -432,7 +570,7 @@ def test_of_several_pages_the_first_is_used_and_told(make_scene: SceneFactory) -
     first = ready(path).read(Window(0, 0, 9, 9))[0]
     make_scene(noise(9, 9) * 2, APPEND_SUBDATASET="YES")
     scene = ready(path)
-    assert scene.messages == (f"{path}: has 2 pages; the first is used",)
+    assert scene.messages == (f"{path}: has 2 pages; the first is used, see `subdataset`",)
     assert (scene.read(scene.grid.window)[0] == first).all()
 
 

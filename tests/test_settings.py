@@ -17,6 +17,25 @@ from alps_geo.settings import Settings, all_settings, option_name
         ({"gsd": 0.0}, "`gsd` must be above 0"),
         ({"tile_size": 10}, "`tile_size` must be from 64"),
         ({"overlap": 600}, r"half of `tile_size` \(512\), not 600"),
+        ({"stretch_range": (1.0,)}, r"`stretch_range` must be one or three pairs .* not \(1.0,\)$"),
+        ({"stretch_range": (5.0, 5.0)}, r"a lower and a higher value, not \(5.0, 5.0\)"),
+        ({"stretch_range": (0.0, 1.0, 2.0, 3.0)}, "one or three pairs"),
+        ({"stretch_range": (0.0, float("inf"))}, r"one or three pairs .* not \(0.0, inf\)"),
+        (
+            {"stretch_range": (0.0, 9.0), "stretch": "none"},
+            "must be left out where `stretch_range` is given",
+        ),
+        (
+            {"stretch_range": (0.0, 9.0), "stretch_percentiles": (1.0, 99.0)},
+            "must be left out where `stretch_range` is given",
+        ),
+        (
+            {"stretch_percentiles": (98.0, 2.0)},
+            r"`stretch_percentiles` must be .* not \(98.0, 2.0\)",
+        ),
+        ({"stretch_percentiles": (2.0, 101.0)}, r"from 0 to 100, not \(2.0, 101.0\)"),
+        ({"stretch_percentiles": (2.0, 98.0), "stretch": "minmax"}, "`stretch` must be percentile"),
+        ({"nodata": float("nan")}, "`nodata` must be a finite number, or be left out, not nan"),
         ({"overlap": 33}, "even number"),
         ({"area_threshold": 0.0}, "`area_threshold` must be above 0"),
         ({"area_threshold": 2.0}, "`area_threshold` must be above 0 and at most 1, not 2.0"),
@@ -52,3 +71,9 @@ def test_every_setting_has_a_help_text_and_a_name_of_its_own() -> None:
     names = [option_name(item) for _, item in all_settings()]
     assert len(names) == len(set(names))
     assert all(item.metadata["help"].endswith((".", "]")) for _, item in all_settings())
+
+
+@pytest.mark.parametrize("name", ["subdataset", "stretch_range", "stretch_percentiles", "nodata"])
+def test_settings_that_came_later_are_nothing_where_nobody_chose_them(name: str) -> None:
+    # Run folders of earlier versions do not have them, and must be gone on with.
+    assert getattr(Settings().scene, name) is None

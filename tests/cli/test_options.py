@@ -56,6 +56,14 @@ def test_the_texts_of_all_sections_begin_in_one_column():
     assert len({*starts[:1], *starts[2:]}) == 1
 
 
+def test_ranges_are_numbers_with_commas_and_may_be_below_zero():
+    arguments = ["scene.tif", "-o", "out", "--stretch-range", "-1.5,300", "--nodata", "-9999"]
+    ctx = label.make_context("label", arguments)
+    assert ctx.params["stretch_range"] == (-1.5, 300)
+    assert ctx.params["nodata"] == -9999
+    assert ctx.params["stretch_percentiles"] is None
+
+
 def test_bands_are_numbers_with_commas():
     ctx = label.make_context("label", ["scene.tif", "-o", "out", "--bands", "3,2,1"])
     assert ctx.params["bands"] == (3, 2, 1)
@@ -65,6 +73,8 @@ def test_bands_are_numbers_with_commas():
     ("arguments", "message"),
     [
         (["--bands", "red"], "'red' is not a list of band numbers such as 3,2,1"),
+        (["--stretch-range", "low,high"], "'low,high' is not a list of numbers such as 2,98"),
+        (["--stretch-percentiles", "98,2"], "must be a lower and a higher number from 0 to 100"),
         (["--bands", "1,2"], "--bands must name one or three bands, not 2"),
         (
             ["--overlap", "3"],

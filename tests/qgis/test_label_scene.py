@@ -35,6 +35,24 @@ def test_a_run_leaves_what_it_promises(finished_run):
     assert 0.3 < finished_run["LABELLED_SHARE"] <= 1
 
 
+def test_ranges_of_pixel_values_become_settings_of_the_engine(engine, run, scene, tmp_path):
+    results = run(
+        "label_scene",
+        {
+            "INPUT": scene,
+            "MODEL": "builtin",
+            "N_CLASSES": 3,
+            "STRETCH_RANGE": "-5.5,250",
+            "NODATA": 0,
+            "OUTPUT": str(tmp_path / "out"),
+        },
+    )
+    settings = read_record(results)["settings"]["scene"]
+    assert settings["stretch_range"] == [-5.5, 250]
+    assert settings["nodata"] == 0
+    assert settings["stretch_percentiles"] is settings["subdataset"] is None
+
+
 def test_parameters_become_settings_of_the_engine(engine, run, scene, tmp_path):
     results = run(
         "label_scene",
