@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from .errors import (
     AlpsGeoError,
     Cancelled,
+    LibraryError,
     ModelError,
     OutputError,
     OutsideSceneError,
@@ -33,6 +34,7 @@ from .errors import (
 )
 from .progress import NoProgress, Progress, RecordedProgress
 from .settings import Settings
+from .surroundings import clean_environment
 
 if TYPE_CHECKING:
     from .classes import ClassModel
@@ -46,6 +48,7 @@ __all__ = [
     "AlpsGeoError",
     "Cancelled",
     "ClassModel",
+    "LibraryError",
     "ModelError",
     "NoProgress",
     "OutputError",
@@ -84,7 +87,9 @@ _LAZY = {
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    # GDAL looks for drivers and settings when it is loaded.
+    with clean_environment():
+        value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
     globals()[name] = value
     return value
 

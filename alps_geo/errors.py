@@ -10,6 +10,7 @@
   + ModelError: a mask model or a class model is missing, damaged or of another kind
   + OutputError: results cannot be written
   + WorkerError: workers cannot be reached, or are lost time and again
+  + LibraryError: GDAL or PROJ do not work as they are installed
   + Cancelled: the user stopped the run (exit code 130)
 
 Every message says what is wrong, with the value, and what would be right, on one line. It is the
@@ -21,6 +22,8 @@ QGIS plugin put their own words in these places.
 from __future__ import annotations
 
 from typing import ClassVar
+
+from .redaction import redact, redact_values
 
 
 class AlpsGeoError(Exception):
@@ -48,9 +51,10 @@ class AlpsGeoError(Exception):
     default_code: ClassVar[str] = "error"
 
     def __init__(self, message: str = "", *, code: str = "", **values: object) -> None:
-        super().__init__(message)
+        # Whoever shows, logs or stores an error shows no password.
+        super().__init__(redact(message))
         self.code = code or self.default_code
-        self.values = values
+        self.values = redact_values(values)
 
 
 class SettingsError(AlpsGeoError):
@@ -107,6 +111,12 @@ class WorkerError(AlpsGeoError):
     """Workers cannot be reached, or are lost time and again."""
 
     default_code: ClassVar[str] = "worker"
+
+
+class LibraryError(AlpsGeoError):
+    """GDAL or PROJ do not work as they are installed."""
+
+    default_code: ClassVar[str] = "library"
 
 
 class Cancelled(AlpsGeoError):

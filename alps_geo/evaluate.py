@@ -25,6 +25,7 @@ from .errors import ReferenceDataError, RunError
 from .progress import NoProgress, Progress
 from .references import ClassSource, RasterClasses, check_exists, open_classes, open_reference
 from .store import RunFolder
+from .surroundings import notes, with_own_data
 
 #: Side of the windows that are counted at once, in pixels.
 BLOCK_PX = 2048
@@ -142,6 +143,7 @@ class Evaluation:
         return [self.class_names[at] if at >= 0 else None for at in matching.classes.tolist()]
 
 
+@with_own_data
 def evaluate(
     labels: str | Path,
     reference: str | Path,
@@ -180,6 +182,8 @@ def evaluate(
     ReadError
         If a raster is damaged.
     """
+    for text in notes():
+        (progress or NoProgress()).message(text)
     pairs = _pair(str(labels), str(reference), scene)
     tally = _Tally()
     for label_path, reference_path in pairs:

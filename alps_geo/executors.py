@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -26,7 +26,8 @@ from concurrent.futures import (
 )
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import __version__
 from .errors import SettingsError, WorkerError
@@ -43,6 +44,8 @@ TICK_S = 0.5
 _MOST_ON_WINDOWS = 61
 #: Seconds a scheduler has to answer.
 CONNECT_S = 10
+#: Exit code of a worker whose parent's script has no guard; nothing else uses it.
+UNGUARDED_EXIT = 97
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -189,13 +192,57 @@ def most_processes(workers: int) -> int:
 @contextmanager
 def _open_processes(workers: int) -> Iterator[Pool]:
     # Spawned, because forked processes inherit the threads' locks of BLAS, GDAL and torch.
-    context = multiprocessing.get_context("spawn")
+    context = _Context()
     workers = most_processes(workers)
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:
-        yield Pool(executor, lambda: 2 * workers)
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+        try:
+            yield Pool(executor, lambda: 2 * workers)
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+    except BrokenExecutor as error:
+        _explain_ends([process.exitcode for process in context.started], error)
+        raise
+
+
+class _Context(SpawnContext):
+    """Starts processes as `spawn` does, and remembers them, to ask how they ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[SpawnProcess] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]
+        """Make a process."""
+        process = SpawnProcess(*args, **kwargs)
+        self.started.append(process)
+        return process
+
+
+def _explain_ends(codes: Sequence[int | None], error: BrokenExecutor) -> None:
+    """Raise what is true of workers that ended by themselves; killed ones may try again."""
+    if UNGUARDED_EXIT in codes:
+        raise WorkerError(
+            "workers could not start: they read the script that calls `label()` once more, and came"
+            ' to the same call; put it under if __name__ == "__main__":, or use `workers=1`'
+        ) from error
+    # A signal is a negative number; Windows has none, but no small numbers for a crash either.
+    if 1 in codes:
+        raise WorkerError(
+            "workers could not start, or ended with an error, which is shown above; a script that"
+            ' calls `label()` must be a file, and do so under if __name__ == "__main__":; or use'
+            " `workers=1`"
+        ) from error
+
+
+def end_if_unguarded() -> None:
+    """End this process if it is a worker that comes to the call it was started for.
+
+    A worker first reads the script of its parent, and runs what stands there without a guard.
+    """
+    # As `multiprocessing.spawn` itself asks, whose error would be a traceback in every worker.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        sys.exit(UNGUARDED_EXIT)
 
 
 def _end_with_parent() -> None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from .crscheck import require_understood
 from .errors import SceneError
+from .geokeys import read_code
 from .grid import Grid
 from .progress import Notice
 
@@ -56,6 +58,7 @@ def find_grid(dataset: DatasetReader, name: str) -> tuple[Grid, list[str]]:
             " it the right one (rio edit-info)"
         )
     crs, flaw = _find_crs(dataset)
+    require_understood(name, crs, read_code(dataset.name) if dataset.driver == "GTiff" else None)
     if not placed:
         flaw, crs = "no geotransform", None
     text = Notice(

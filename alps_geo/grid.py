@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Geod
+
+from . import ellipsoid
 
 
 class Window(NamedTuple):
@@ -126,26 +129,45 @@ class Grid:
     @property
     def metres_per_unit(self) -> float | None:
         """Metres per unit of the coordinates; None in degrees and without a CRS."""
-        if self.crs is None or self.crs.is_geographic or not self.crs.axis_info:
+        return None if self.crs is None else ellipsoid.metres_per_unit(self.crs)
+
+    @property
+    def scale(self) -> float | None:
+        """How many times longer lengths are in the CRS than on the ground, where most off.
+
+        None where the CRS is geographic, no map of the ellipsoid, or missing.
+        """
+        return _scale(self)
+
+    @property
+    def is_stretched(self) -> bool:
+        """True where the CRS' metres are no metres on the ground, as in Web Mercator far north."""
+        scale = self.scale
+        return scale is not None and abs(scale - 1) > ellipsoid.TOLERANCE
+
+    @property
+    def areas(self) -> str | None:
+        """How areas are measured: 'planar', 'geodesic', or None where they cannot be told."""
+        if self.crs is None or (self.metres_per_unit is None and not self.is_geographic):
             return None
-        return float(self.crs.axis_info[0].unit_conversion_factor)
+        return "geodesic" if self.is_geographic or self.is_stretched else "planar"
 
     @property
     def pixel_size_m(self) -> float | None:
-        """Mean side of a pixel in metres, at the centre of the grid; None without a CRS."""
+        """Mean side of a pixel on the ground, in metres, amid the grid; None without a CRS."""
         if self.crs is None:
             return None
         unit = self.metres_per_unit
-        if unit is not None:
+        if unit is not None and not self.is_stretched:
             return math.sqrt(abs(self.transform.determinant)) * unit
         middle = np.array([self.width / 2, self.height / 2])
-        corners = self.to_ground(middle + np.array([[0, 0], [1, 0], [0, 1]], dtype=float))
+        corners = self.to_ground(middle + np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=float))
+        corners = ellipsoid.to_degrees(self.crs, corners)
         geod = self.geod
-        if geod is None or np.abs(corners[:, 1]).max() > 90:
+        if geod is None or not (np.abs(corners[:, 1]) <= 90).all():
             return None
-        _, _, across = geod.inv(*corners[0], *corners[1])
-        _, _, down = geod.inv(*corners[0], *corners[2])
-        return math.sqrt(across * down)
+        area, _ = geod.polygon_area_perimeter(*corners.T)
+        return math.sqrt(abs(area))
 
     @property
     def geod(self) -> Geod | None:
@@ -167,3 +189,12 @@ class Grid:
         height, width = max(1, round(self.height * factor)), max(1, round(self.width * factor))
         scale = Affine.scale(self.width / width, self.height / height)
         return Grid(self.crs, self.transform * scale, height, width)
+
+
+@lru_cache(maxsize=16)
+def _scale(grid: Grid) -> float | None:
+    if grid.crs is None:
+        return None
+    shares = np.linspace(0, 1, 5)
+    cols, rows = np.meshgrid(shares * grid.width, shares * grid.height)
+    return ellipsoid.scale(grid.crs, grid.to_ground(np.stack([cols.ravel(), rows.ravel()], axis=1)))

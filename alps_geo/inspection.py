@@ -14,6 +14,7 @@ from .radiometry import Stretch
 from .record import peak_memory_mb
 from .scene import Scene, measure_stretch, open_scene
 from .settings import Settings
+from .surroundings import notes, with_own_data
 from .tiles import Tile, plan_tiles
 from .workers import label_tile
 
@@ -54,6 +55,7 @@ class Plan:
     warnings: tuple[str, ...]
 
 
+@with_own_data
 def inspect(scene: str, settings: Settings, progress: Progress | None = None) -> Plan:
     """Find out what `label` would do with a scene; what it would refuse is refused here.
 
@@ -74,6 +76,8 @@ def inspect(scene: str, settings: Settings, progress: Progress | None = None) ->
     """
     progress = progress or NoProgress()
     progress.stage("scene")
+    for text in notes():
+        progress.message(text)
     opened = open_scene(scene, settings.scene)
     for text in opened.messages:
         progress.message(text)

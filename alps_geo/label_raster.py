@@ -17,6 +17,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
 
+from .crscheck import require_crs
 from .errors import OutputError
 from .files import explaining, set_aside, write_text
 from .grid import Grid
@@ -92,7 +93,7 @@ def write_labels(
             with _without_ground_warnings():
                 counts = _write_source(source, read, values, grid, legend, progress)
                 _copy_optimized(source, temporary, _block_side(grid.height, grid.width))
-                _check_counts(temporary, counts)
+                _check_written(temporary, counts, grid)
             sizes = {class_id: int(counts[class_id]) for class_id in legend.ids}
             present = gdal_sidecar.read_text("utf-8") if gdal_sidecar.exists() else None
             _write_sidecar(sidecar, raster_sidecar(legend, sizes, present), told)
@@ -177,10 +178,11 @@ def _copy_optimized(source: Path, path: Path, side: int) -> None:
     )
 
 
-def _check_counts(path: Path, expected: NDArray[np.int64]) -> None:
+def _check_written(path: Path, expected: NDArray[np.int64], grid: Grid) -> None:
     """Read the raster again: GDAL does not tell of every write that a full disk swallowed."""
     counts = np.zeros_like(expected)
     with rasterio.open(path) as raster:
+        require_crs(path, raster.crs.to_wkt() if raster.crs else None, grid)
         for _, window in raster.block_windows(1):
             counts += np.bincount(raster.read(1, window=window).ravel(), minlength=len(counts))
     if not np.array_equal(counts, expected):

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .crscheck import require_package_crs
 from .files import explaining, write_text
 from .geopackage import MaskTable, SegmentTable, write_layers
 from .grid import Grid
@@ -24,6 +25,7 @@ from .legend import Legend
 from .marks import Origin
 from .polygons import Polygons
 from .progress import Progress
+from .redaction import redact
 from .revision import Revision
 from .store import replacing
 
@@ -108,6 +110,7 @@ def write_package(
                 masks=masks,
                 progress=progress,
             )
+            require_package_crs(temporary, grid)
         finally:
             _remove_journals(temporary)
         # What a program that has the old file open keeps beside it must not meet the new one.
@@ -206,4 +209,7 @@ def _to_json(value: object) -> object:
         return _to_json(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return str(value) if isinstance(value, Path) else value
+    if isinstance(value, str | Path):
+        # A name may hold bytes that are no text; nothing in a record may open doors.
+        return redact(str(value).encode("utf-8", "backslashreplace").decode())
+    return value

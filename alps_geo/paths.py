@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import subprocess  # nosec B404 - quotes, starts nothing
+import sys
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from urllib.parse import quote
 
 from .errors import SceneError
+from .redaction import redact
 
 
 def shown_name(path: str) -> str:
     """Return a path as messages show it: an address without its user, password and query."""
-    if "://" not in path:
-        return path
-    return re.sub(r"://[^/@]*@", "://", path).split("?")[0]
+    address = path.find("://")
+    if address >= 0 and "{" not in path:
+        # All that follows is the query, with what spaces and quotes it has.
+        path = path[:address] + path[address:].split("?")[0]
+    return redact(path)
+
+
+def is_text(path: str) -> bool:
+    """Tell whether a name is text, not bytes that the system's encoding has no letters for."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in path)
+
+
+def quoted(path: str | Path) -> str:
+    """Return a path as a command line has it, for remedies and hints that are to be copied."""
+    return join_command([str(path)])
+
+
+def join_command(parts: Sequence[str]) -> str:
+    """Return a command line that the shell of this system takes apart into these parts again."""
+    return subprocess.list2cmdline(parts) if sys.platform == "win32" else shlex.join(parts)
 
 
 def is_local(path: str) -> bool:
@@ -32,6 +54,8 @@ def check_file(path: str, name: str) -> None:
         If the file is closed to us, empty, or stands for a file elsewhere. Whether what is no
         file is an address, a part of a file, a folder that is a raster, or nothing: GDAL knows.
     """
+    if not is_text(path):
+        raise SceneError(f"{name!a}: is no name that GDAL understands; rename the file")
     file = Path(path)
     if not file.is_file():
         return

@@ -17,7 +17,7 @@ from . import classfile
 from .assembly import grid_to_json
 from .classes import ClassModel
 from .errors import OutsideSceneError, SettingsError
-from .executors import most_processes
+from .executors import end_if_unguarded, most_processes
 from .library import batches, predict
 from .masks import MaskModel
 from .memory import share_allocator
@@ -31,6 +31,7 @@ from .run import Run, open_run, plan_scene
 from .scene import Scene, measure_stretch, open_scene
 from .settings import ClassSettings, Settings
 from .store import RunFolder
+from .surroundings import notes, with_own_data
 from .workers import Job, run_jobs
 
 
@@ -73,6 +74,7 @@ def label(
     return label_scenes([str(path) for path in paths], out, settings, progress)
 
 
+@with_own_data
 def label_scenes(
     scenes: Sequence[str],
     out: str | Path,
@@ -100,9 +102,12 @@ def label_scenes(
     AlpsGeoError
         See `alps_geo.errors`.
     """
+    end_if_unguarded()
     share_allocator()
     clock = Stopwatch(progress or NoProgress())
     clock.stage("scenes")
+    for text in notes():
+        clock.message(text)
     opened = _open_scenes(scenes, settings, clock)
     classes, checksum = _load_classes(settings.classes.classes)
     stretch = (
@@ -140,6 +145,7 @@ def label_scenes(
         return results.write(classes)
 
 
+@with_own_data
 def classify(
     out: str | Path,
     *,
@@ -188,6 +194,7 @@ def classify(
         return results.write(found)
 
 
+@with_own_data
 def edit_classes(
     out: str | Path,
     *,

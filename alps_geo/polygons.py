@@ -17,6 +17,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from .ellipsoid import to_degrees
 from .grid import Grid
 from .memory import return_freed_memory
 from .outlines import (
@@ -39,6 +40,8 @@ _CHUNK_PIXELS = 4_000_000
 _CELL = 512
 # Longer edges, in degrees, would leave the rows of pixels for a great circle.
 _LONGEST_EDGE = 1.0
+# The same where a CRS is projected, in its metres: lines on maps bend more than parallels.
+_LONGEST_EDGE_M = 5000.0
 
 _Parts = TypeVar("_Parts", Vertices, Pieces)
 
@@ -54,7 +57,8 @@ class Polygons:
     geometry : ndarray of shapely.MultiPolygon, shape (n,)
         In ground coordinates; shells run counter-clockwise.
     area_m2 : ndarray of float64, shape (n,)
-        Planar where the CRS is projected, geodesic where it is geographic, NaN where there is none.
+        Planar where the CRS is projected; geodesic where it is geographic, or stretches more than
+        1 % there; NaN where there is none.
     """
 
     segment_id: NDArray[np.uint32]
@@ -274,7 +278,7 @@ def _areas_m2(
     corners: NDArray[np.object_], geometry: NDArray[np.object_], grid: Grid
 ) -> NDArray[np.float64]:
     """Return areas in square metres, NaN where the CRS does not tell them, shape (n,)."""
-    if grid.is_geographic:
+    if grid.areas == "geodesic":
         return _geodesic_areas(geometry, grid)
     unit = grid.metres_per_unit
     if unit is None:
@@ -288,11 +292,16 @@ def _geodesic_areas(geometry: NDArray[np.object_], grid: Grid) -> NDArray[np.flo
     geod = grid.geod
     if grid.crs is None or geod is None or not len(geometry):
         return np.full(len(geometry), math.nan)
-    # Not all geographic systems count in degrees: that of old French maps counts in grads.
-    degrees = math.degrees(grid.crs.axis_info[0].unit_conversion_factor)
-    geometry = as_multipolygons(shapely.segmentize(geometry, _LONGEST_EDGE / degrees))
+    unit = grid.metres_per_unit
+    if unit is None:
+        longest = _LONGEST_EDGE / math.degrees(grid.crs.axis_info[0].unit_conversion_factor)
+    else:
+        longest = _LONGEST_EDGE_M / unit
+    geometry = as_multipolygons(shapely.segmentize(geometry, longest))
     _, ground, offsets = shapely.to_ragged_array(geometry)
-    longitude, latitude = np.ascontiguousarray(ground.T[:2] * degrees)
+    longitude, latitude = np.ascontiguousarray(to_degrees(grid.crs, ground[:, :2]).T)
+    # Beyond where the CRS has coordinates, an area is not known.
+    longitude[~np.isfinite(longitude)] = math.nan
     latitude = np.clip(latitude, -90, 90)
     edges = offsets[0].tolist()
     rings = np.array(
@@ -302,6 +311,10 @@ def _geodesic_areas(geometry: NDArray[np.object_], grid: Grid) -> NDArray[np.flo
         ]
     )
     # Holes run clockwise, so that their areas are negative.
-    sums = np.concatenate([[0], np.cumsum(rings)])[offsets[1][offsets[2]]]
-    areas: NDArray[np.float64] = np.diff(sums)
+    unknown = np.isnan(rings)
+    ends = offsets[1][offsets[2]]
+    sums = np.concatenate([[0], np.cumsum(np.where(unknown, 0, rings))])[ends]
+    # A CRS whose axes point south and west turns rings round.
+    areas: NDArray[np.float64] = np.abs(np.diff(sums))
+    areas[np.diff(np.concatenate([[0], np.cumsum(unknown)])[ends]) > 0] = math.nan
     return areas

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+from .redaction import redact, redact_values
+
 
 class Notice(str):
     """A message or a warning that programs can tell from others; a text to everybody else.
@@ -27,6 +29,13 @@ class Notice(str):
         notice = super().__new__(cls, text)
         notice.code, notice.values = code, values
         return notice
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without passwords and tokens; a notice stays one."""
+    if isinstance(text, Notice):
+        return Notice(redact(text), code=text.code, **redact_values(text.values))
+    return redact(text)
 
 
 class Progress(Protocol):
@@ -137,10 +146,11 @@ class Stopwatch:
         self._listener.step(done, total)
 
     def message(self, text: str) -> None:
-        """Pass a message on."""
-        self._listener.message(text)
+        """Pass a message on, without secrets."""
+        self._listener.message(without_secrets(text))
 
     def warning(self, text: str) -> None:
-        """Pass a warning on, and remember it for the record."""
+        """Pass a warning on, and remember it for the record, without secrets."""
+        text = without_secrets(text)
         self.warnings.append(text)
         self._listener.warning(text)

@@ -13,6 +13,7 @@ from typing import Any
 
 from .assembly import SceneRun
 from .errors import RunError
+from .paths import shown_name
 from .settings import Settings
 
 if sys.platform != "win32":
@@ -30,8 +31,17 @@ def describe_software() -> dict[str, str]:
 
 def describe_settings(settings: Settings) -> dict[str, Any]:
     """Return all settings as JSON values, by stage."""
-    values: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
+    values: dict[str, Any] = _shown(json.loads(json.dumps(asdict(settings))))
     return values
+
+
+def _shown(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return JSON values with paths as messages show them."""
+    if isinstance(value, dict):
+        return {name: _shown(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    return shown_name(value) if isinstance(value, str) else value
 
 
 def describe_scene(run: SceneRun, path: str, fingerprint: str) -> dict[str, Any]:
@@ -57,6 +67,8 @@ def describe_scene(run: SceneRun, path: str, fingerprint: str) -> dict[str, Any]
         "height": run.grid.height,
         "width": run.grid.width,
         "crs": None if crs is None else crs.srs,
+        "crs_scale": run.grid.scale,
+        "areas": run.grid.areas,
         "transform": list(run.grid.transform)[:6],
         **facts,
         "coverage": {"total_px": total, **pixel_facts, **shares},

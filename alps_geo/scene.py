@@ -20,6 +20,7 @@ from .aoi import Aoi, read_aoi
 from .errors import ReadError, SceneError
 from .fingerprint import fingerprint
 from .grid import Grid, Window
+from .paths import shown_name
 from .radiometry import Sample, Stretch
 from .raster import Raster, open_raster
 from .resampling import Axis, resample, source_window
@@ -94,7 +95,15 @@ class Scene:
     @property
     def messages(self) -> tuple[str, ...]:
         """What the user may want to know, such as the choice of bands."""
-        return self.raster.messages + (() if self.aoi is None else self.aoi.messages)
+        own = self.raster.messages + (() if self.aoi is None else self.aoi.messages)
+        scale, crs = self.grid.scale, self.grid.crs
+        if crs is None or scale is None or not self.grid.is_stretched:
+            return own
+        text = (
+            f"{self.name}: {crs.name} makes lengths {scale:.3g} times as long here as they are;"
+            " areas and pixel sizes are measured on the ellipsoid"
+        )
+        return (*own, text)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -186,10 +195,12 @@ class Scene:
             "crs": None if crs is None else crs.name,
             "crs_code": None if crs is None else ":".join(crs.to_authority() or ()) or None,
             "pixel_size_m": self.grid.pixel_size_m,
+            "crs_scale": self.grid.scale,
+            "areas": self.grid.areas,
             "transform": list(self.grid.transform)[:6],
             "mask": " and ".join(masks) or "none",
             "stretch": self.settings.stretch,
-            "aoi": None if self.aoi is None else self.aoi.path,
+            "aoi": None if self.aoi is None else shown_name(self.aoi.path),
             "gsd": self.settings.gsd,
             "fingerprint": self.fingerprint,
         }

@@ -28,6 +28,7 @@ from .runs import Runs
 from .scene import Scene
 from .settings import MaskSettings, ModelSettings, RunSettings
 from .store import TileRecord, write_tile
+from .surroundings import with_own_data
 from .tiles import Tile
 
 
@@ -106,6 +107,7 @@ def run_jobs_here(jobs: Sequence[Job], model: MaskModel, done: Callable[[str], N
             done(future.result())
 
 
+@with_own_data
 def run_job_elsewhere(job: Job) -> str:
     """Label one tile in another process; errors name the machine, as it may lack a disk.
 

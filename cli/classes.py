@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from alps_geo.errors import SettingsError
+from alps_geo.paths import quoted
 
 from .options import SectionCommand, progress_option
 from .progress import reporting
@@ -69,7 +70,7 @@ def classes(
         found = [asdict(row) for row in rows]
         reporter.result(folder=str(folder.resolve()), classes=found)
     if as_json and reporter.for_people:
-        click.echo(json.dumps({"classes": found}, ensure_ascii=False))
+        click.echo(json.dumps({"classes": found}))
     elif reporter.for_people:
         show_classes(folder, rows)
 
@@ -90,7 +91,7 @@ def show_classes(folder: Path, rows: Sequence[ClassRow]) -> None:
         table.add_row(str(row.id), swatch, row.color, name, f"{row.segments:,}", f"{row.share:.1%}")
     Console().print(table)
     if rows:
-        click.echo(f"\nTo name one: alps-geo classes {folder} --name {rows[0].id}=…")
+        click.echo(f"\nTo name one: alps-geo classes {quoted(folder)} --name {rows[0].id}=…")
 
 
 def _parse_pairs(setting: str, texts: Sequence[str]) -> dict[int, str]:

@@ -56,7 +56,7 @@ def info(
             reporter.warning(text)
         reporter.result(**asdict(plan))
     if as_json and reporter.for_people:
-        click.echo(json.dumps(asdict(plan), ensure_ascii=False))
+        click.echo(json.dumps(asdict(plan)))
     elif reporter.for_people:
         _show(plan)
 

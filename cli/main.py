@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 import alps_geo
 from alps_geo.errors import AlpsGeoError, Cancelled
+from alps_geo.surroundings import clean_environment
 
 from .classes import classes
 from .classify import classify
@@ -14,6 +17,7 @@ from .info import info
 from .label import label
 from .models import models
 from .progress import TOLD
+from .streams import silence_libraries, steady_streams
 from .wording import in_options
 
 
@@ -24,10 +28,18 @@ class ErrorGroup(click.Group):
     traceback: they are ours to mend.
     """
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Make streams steady before anything is written, the help included."""
+        steady_streams()
+        if kwargs.get("parent") is not None:
+            silence_libraries()  # under rio; `main` does it for us
+        return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run a command."""
         try:
-            return super().invoke(ctx)
+            with clean_environment():
+                return super().invoke(ctx)
         except Cancelled as error:
             if not ctx.meta.get(TOLD):
                 click.echo(f"{str(error)[:1].upper()}{str(error)[1:]}", err=True)
@@ -97,4 +109,5 @@ def help_texts() -> list[tuple[str, str]]:
 
 def main() -> None:
     """Run `alps-geo`."""
+    silence_libraries()
     cli(prog_name="alps-geo")

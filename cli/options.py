@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from alps_geo.errors import SettingsError
+from alps_geo.paths import is_text
 from alps_geo.settings import Settings, all_settings, option_name
 
 # Headings of the help, in the order of a run; the keys are the parts of `Settings`.
@@ -54,6 +55,13 @@ class SectionCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the arguments as they were given, to tell later how to go on."""
         ctx.meta[ARGUMENTS] = tuple(args)
+        for text in args:
+            if not is_text(text):
+                raise click.UsageError(
+                    f"{text!a} has letters that this system's encoding lacks; set PYTHONUTF8=1, or"
+                    " rename it",
+                    ctx,
+                )
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

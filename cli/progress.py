@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,9 @@ import click
 
 import alps_geo
 from alps_geo.errors import AlpsGeoError, Cancelled
-from alps_geo.progress import Notice
+from alps_geo.paths import join_command, shown_name
+from alps_geo.progress import Notice, without_secrets
+from alps_geo.redaction import redact
 
 from .options import ARGUMENTS
 from .stopping import StopRequest
@@ -109,10 +110,11 @@ class Reporter:
 
     def message(self, text: str) -> None:
         """Show what the user may want to know."""
-        self.show_text("message", text)
+        self.show_text("message", without_secrets(text))
 
     def warning(self, text: str) -> None:
         """Show what the user should know."""
+        text = without_secrets(text)
         self.warnings.append(text)
         self.show_text("warning", text)
 
@@ -227,7 +229,7 @@ class JsonReporter(Reporter):
     def __init__(self, stop: StopRequest, farewell: str, command: str) -> None:
         super().__init__(stop, farewell)
         self._last = 0.0
-        self._lines = _take_stdout()
+        self._lines, self._before = _take_stdout()
         stop.watch_stdin()
         self._write("hello", protocol=PROTOCOL, version=alps_geo.__version__, command=command)
 
@@ -273,9 +275,9 @@ class JsonReporter(Reporter):
             )
         elif error is not None:
             # The traceback follows on stderr.
-            message = f"unexpected {type(error).__name__}: {error}"
+            message = redact(f"unexpected {type(error).__name__}: {error}")
             self._write("error", message=message, exit_code=1, code="unexpected", values={})
-        _give_stdout_back(self._lines)
+        _give_stdout_back(self._lines, self._before)
 
     def _write(self, event: str, **fields: object) -> None:
         try:
@@ -286,20 +288,21 @@ class JsonReporter(Reporter):
             self._stop.asked.set()
 
 
-def _take_stdout() -> TextIO:
-    """Return a file of our own on stdout, and let all other output go to stderr.
+def _take_stdout() -> tuple[TextIO, TextIO]:
+    """Return a file of our own on stdout, and what was there; all other output goes to stderr.
 
     Whatever a library prints, in Python or in C, then cannot break the lines.
     """
-    sys.stdout.flush()
+    before = sys.stdout
+    before.flush()
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    return lines
+    return lines, before
 
 
-def _give_stdout_back(lines: TextIO) -> None:
-    sys.stdout = sys.__stdout__ or sys.stderr
+def _give_stdout_back(lines: TextIO, before: TextIO) -> None:
+    sys.stdout = before
     os.dup2(lines.fileno(), 1)
     # What is left in the buffer has no reader if the parent process has gone.
     with contextlib.suppress(BrokenPipeError):
@@ -340,5 +343,6 @@ def _make_reporter(ctx: click.Context, mode: str, stop: StopRequest, farewell: s
 def _farewell(ctx: click.Context, keeps: str) -> str:
     # With --overwrite again, the command would not go on but start from nothing.
     arguments = [item for item in ctx.meta.get(ARGUMENTS, ()) if item != "--overwrite"]
-    again = shlex.join([*ctx.command_path.split(), *arguments])
+    # Where the line ends up is not known: tokens have to be put in again by hand.
+    again = join_command([*ctx.command_path.split(), *map(shown_name, arguments)])
     return f"stopped; {keeps}, to go on: {again}" if keeps else f"stopped; to start again: {again}"

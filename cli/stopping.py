@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -50,7 +51,8 @@ class StopRequest:
         else:
             self.asked.set()
             # Not through sys.stderr: the signal may have come while that was being written.
-            os.write(2, NOTICE)
+            with contextlib.suppress(OSError):  # nobody may read there
+                os.write(2, NOTICE)
 
     def _in_worker(self, number: int) -> None:
         """Behave in a forked worker: the parent decides on Ctrl-C, and may end the worker."""

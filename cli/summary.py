@@ -88,6 +88,7 @@ def class_rows(folder: Path) -> list[ClassRow]:
 
 def show_outputs(outputs: Outputs, warnings: Sequence[str]) -> None:
     """Print what a run found, what it wrote, what to do next, and warnings not yet shown."""
+    from alps_geo.paths import quoted
     from alps_geo.record import read_record
 
     record = read_record(outputs.record)
@@ -97,10 +98,9 @@ def show_outputs(outputs: Outputs, warnings: Sequence[str]) -> None:
     for labels, package in zip(outputs.labels, outputs.packages, strict=True):
         click.echo(f"  {package.name}  open this in QGIS: segments, coloured by class")
         click.echo(f"  {labels.name}  the same as a raster")
-    click.echo(
-        f"\nNext: alps-geo classes {outputs.folder}           what the classes cover, and names"
-    )
-    click.echo(f"      alps-geo classify {outputs.folder} -k 8     another number of classes")
+    folder = quoted(outputs.folder)
+    click.echo(f"\nNext: alps-geo classes {folder}           what the classes cover, and names")
+    click.echo(f"      alps-geo classify {folder} -k 8     another number of classes")
     if warnings:
         click.echo("\nWarnings:")
         for text in warnings:

@@ -313,3 +313,40 @@ def test_a_killed_worker_process_changes_nothing(
     other = label(scene, tmp_path / "out", **SMALL, workers=2, progress=Killer())
     assert killed
     assert same_results(outputs, other)
+
+
+UNGUARDED = """
+import sys
+import alps_geo
+try:
+    alps_geo.label(sys.argv[1], "out", workers=2, model="builtin", tile_size=128, overlap=32)
+except alps_geo.WorkerError as error:
+    print("told:", error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("by", "reason"),
+    [
+        ("file", 'put it under if __name__ == "__main__":, or use `workers=1`'),
+        ("stdin", 'must be a file, and do so under if __name__ == "__main__":'),
+    ],
+)
+def test_scripts_without_a_guard_are_told_so(
+    tmp_path: Path, make_scene: SceneFactory, by: str, reason: str
+) -> None:
+    scene = make_scene(draw_landscape(200, 200))
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py" if by == "file" else "-", scene],
+        input=UNGUARDED,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+    )
+    assert "told: workers could not start" in done.stdout
+    assert reason in done.stdout
+    assert "memory" not in done.stdout
+    if by == "file":
+        assert "Traceback" not in done.stderr

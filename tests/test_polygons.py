@@ -205,10 +205,18 @@ def test_holes_are_kept_in_the_part_they_belong_to():
     assert [part.area for part in geometry.geoms] == [81 - 49, 25 - 1]
 
 
-@pytest.mark.parametrize(("crs", "unit"), [(UTM, 1.0), (FEET, 1200 / 3937), (GEOSTATIONARY, 1.0)])
-def test_projected_areas_are_planar_in_metres(crs, unit):
+@pytest.mark.parametrize(
+    ("crs", "unit", "place"),
+    [
+        (UTM, 1.0, (500_000, 5_500_000)),
+        (FEET, 1200 / 3937, (980_000, 200_000)),
+        (GEOSTATIONARY, 1.0, (0, 0)),
+    ],
+)
+def test_projected_areas_are_planar_in_metres(crs, unit, place):
     labels = draw_blobs(40, 50, 12)
-    polygons = outline(labels, crs=crs)
+    transform = Affine.translation(*place) * Affine.scale(0.5, -0.5)
+    polygons = outline(labels, crs=crs, transform=transform)
     np.testing.assert_allclose(polygons.area_m2, shapely.area(polygons.geometry) * unit**2)
     np.testing.assert_allclose(polygons.area_m2, np.bincount(labels.ravel())[1:] * 0.25 * unit**2)
 

@@ -181,7 +181,10 @@ def test_a_mask_that_nobody_declared_is_used_and_told(
     path = make_scene(pixels, photometric="minisblack")
     scene = open_scene(str(path), SceneSettings())
     assert (scene.valid(scene.grid.window) == (pixels[:, :, 3] > 0)).all()
-    assert f"band 4 holds 0 and {whole} only, wherever it was looked at, and is used as" in scene.messages[0]
+    assert (
+        f"band 4 holds 0 and {whole} only, wherever it was looked at, and is used as"
+        in scene.messages[0]
+    )
     named = open_scene(str(path), SceneSettings(bands=(1, 2, 4)))
     assert named.valid(named.grid.window).all()
 
