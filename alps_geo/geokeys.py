@@ -28,7 +28,7 @@ def read_code(path: str) -> int | None:
     try:
         with file.open("rb") as stream:
             keys = _read_keys(stream)
-    except (OSError, struct.error):
+    except (OSError, struct.error, ValueError, OverflowError):
         return None  # GDAL says of damaged files what is wrong
     codes = [keys[name] for name in _CODE_KEYS if name in keys]
     # From 32767 on, a system is described instead of named.
