@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .classes import ClassModel
-from .masks import MaskModel
+from .masks import MaskModel, follows_colour
 from .models import load_model
 from .progress import NoProgress, Progress
 from .radiometry import Stretch
@@ -15,6 +15,7 @@ from .record import peak_memory_mb
 from .scene import Scene, measure_stretch, open_scene
 from .settings import Settings
 from .surroundings import notes, with_own_data
+from .survey import measure_blocks
 from .tiles import Tile, plan_tiles
 from .workers import label_tile
 
@@ -90,6 +91,8 @@ def inspect(scene: str, settings: Settings, progress: Progress | None = None) ->
     model = load_model(settings.model, settings.masks, progress)
     if classes is not None:
         classes.require_model(model.name, model.checksum)
+    if follows_colour(model):
+        opened = opened.without_blocks(measure_blocks(opened))
     tiles = plan_tiles(opened.grid.height, opened.grid.width, settings.tiles)
     progress.stage("trial tile")
     seconds, memory_mb = _estimate(opened, tiles, model, settings)

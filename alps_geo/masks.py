@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,6 +152,20 @@ class MaskModel(Protocol):
             In any order; may overlap.
         Embedding
         """
+
+
+@runtime_checkable
+class ColourModel(MaskModel, Protocol):
+    """A mask model that goes by colour, and so would follow blocks that compression left in it."""
+
+    @property
+    def follows_colour(self) -> bool:
+        """Whether blocks of colour are to be smoothed before it sees a scene."""
+
+
+def follows_colour(model: MaskModel) -> bool:
+    """Return whether a model is to see a scene without blocks of colour."""
+    return isinstance(model, ColourModel) and model.follows_colour
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from .classes import ClassModel
 from .errors import OutsideSceneError, SettingsError
 from .executors import end_if_unguarded, most_processes
 from .library import batches, predict
-from .masks import MaskModel
+from .masks import MaskModel, follows_colour
 from .memory import share_allocator
 from .models import load_model
 from .outputs import Outputs
@@ -32,6 +32,7 @@ from .scene import Scene, measure_stretch, open_scene
 from .settings import ClassSettings, Settings
 from .store import RunFolder
 from .surroundings import notes, with_own_data
+from .survey import find_blocks
 from .workers import Job, run_jobs
 
 
@@ -119,6 +120,8 @@ def label_scenes(
     model = model or load_model(settings.model, settings.masks, clock)
     if classes is not None:
         classes.require_model(model.name, model.checksum)
+    if follows_colour(model):
+        opened = find_blocks(opened, clock, skip_unreadable=settings.run.skip_unreadable)
     manifest = _manifest(opened, settings, model, stretch)
     folder = RunFolder(Path(out))
     known = folder.start(manifest, overwrite=settings.run.overwrite)
@@ -137,7 +140,7 @@ def label_scenes(
         "class_model": checksum,
         "stretch": manifest["stretch"],
         "scenes": [
-            describe_scene(part, scene.name, scene.fingerprint)
+            describe_scene(part, scene)
             for part, scene in zip(run.scenes, opened.values(), strict=True)
         ],
     }
@@ -300,6 +303,8 @@ def _manifest(
     # matter.
     for name in ("aoi", "subdataset"):
         chosen["scene"].pop(name)
+    # Scenes without blocks have no entry: their tiles are those of versions that knew of none.
+    blocks = {stem: scene.blocks.to_dict() for stem, scene in scenes.items() if scene.blocks}
     return {
         "model": {
             "name": model.name,
@@ -312,6 +317,7 @@ def _manifest(
             for stem, scene in scenes.items()
         },
         "stretch": stretch.to_dict(),
+        **({"blocks": blocks} if blocks else {}),
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from .assembly import SceneRun
 from .errors import RunError
 from .paths import shown_name
+from .scene import Scene
 from .settings import Settings
 
 if sys.platform != "win32":
@@ -44,15 +45,14 @@ def _shown(value: Any) -> Any:  # noqa: ANN401 - JSON
     return shown_name(value) if isinstance(value, str) else value
 
 
-def describe_scene(run: SceneRun, path: str, fingerprint: str) -> dict[str, Any]:
+def describe_scene(run: SceneRun, scene: Scene) -> dict[str, Any]:
     """Return what labelling one scene gave: tiles, masks, segments and coverage.
 
     Parameters
     ----------
     run : SceneRun
         Assembled.
-    path, fingerprint : str
-        Of the scene.
+    scene : Scene
     """
     facts = run.load_facts()
     pixels = facts.pop("coverage_px")
@@ -61,15 +61,16 @@ def describe_scene(run: SceneRun, path: str, fingerprint: str) -> dict[str, Any]
     pixel_facts = {f"{name}_px": count for name, count in pixels.items()}
     crs = run.grid.crs
     return {
-        "path": path,
+        "path": scene.name,
         "stem": run.stem,
-        "fingerprint": fingerprint,
+        "fingerprint": scene.fingerprint,
         "height": run.grid.height,
         "width": run.grid.width,
         "crs": None if crs is None else crs.srs,
         "crs_scale": run.grid.scale,
         "areas": run.grid.areas,
         "transform": list(run.grid.transform)[:6],
+        "blocks": None if scene.blocks is None else scene.blocks.to_dict(),
         **facts,
         "coverage": {"total_px": total, **pixel_facts, **shares},
     }

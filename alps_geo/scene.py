@@ -1,7 +1,8 @@
 """A scene to label: a raster's pixels in 8 bits and their validity, window by window.
 
 Raster file (`raster`) -> another pixel size (`resampling`) -> inside the polygons (`aoi`) ->
-8 bits (`radiometry`). A scene holds no open file: it travels to worker processes as it is.
+8 bits (`radiometry`). Colour in blocks can be smoothed first (`blocks`). A scene holds no open
+file: it travels to worker processes as it is.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .aoi import Aoi, read_aoi
+from .blocks import MARGIN, Blocks, known_pixels, smooth_colour
 from .errors import ReadError, SceneError
 from .fingerprint import fingerprint
 from .grid import Grid, Window
@@ -38,6 +40,7 @@ LEAST_PART_PX = 32
 CHUNK_PX = 2**23
 #: Resampling beyond these factors is a slip of the pen, such as degrees taken for metres.
 MAX_COARSER, MAX_FINER = 1000, 16
+_Read = Callable[[Window], tuple[NDArray[Any], NDArray[np.bool_]]]
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Scene:
         copied there.
     stretch : Stretch or None
         None until measured.
+    blocks : Blocks or None
+        Blocks of colour to smooth away when the scene is read.
     """
 
     raster: Raster
@@ -66,6 +71,7 @@ class Scene:
     settings: SceneSettings
     fingerprint: str
     stretch: Stretch | None = None
+    blocks: Blocks | None = None
 
     @property
     def path(self) -> str:
@@ -121,6 +127,10 @@ class Scene:
         _check_stretch(self.raster, stretch.kind)
         return dataclasses.replace(self, stretch=stretch)
 
+    def without_blocks(self, blocks: Blocks | None) -> Scene:
+        """Return the scene that `read` shows without these blocks of colour."""
+        return dataclasses.replace(self, blocks=blocks)
+
     def anchored(self) -> Scene:
         """Return the scene with a path that holds in any working directory."""
         return dataclasses.replace(self, raster=self.raster.anchored())
@@ -146,22 +156,26 @@ class Scene:
         """
         if self.stretch is None:
             raise ValueError("a scene needs a stretch before it is read: with_stretch")
-        pixels, valid = self.read_values(window)
+        read = self.raster.read if self.blocks is None else self._read_smooth
+        pixels, valid = self._read_grid(window, read)
         return self.stretch.apply(pixels, valid), valid
 
     def read_values(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read a window of the grid in the file's own numbers.
+        """Read a window of the grid in the file's own numbers, blocks of colour and all.
 
         Returns
         -------
         pixels : ndarray, shape (3, height, width)
         valid : ndarray of bool, shape (height, width)
         """
+        return self._read_grid(window, self.raster.read)
+
+    def _read_grid(self, window: Window, read: _Read) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         axes = self._axes
         if axes is None:
-            pixels, valid = self.raster.read(window)
+            pixels, valid = read(window)
         else:
-            pixels, valid = self._read_resampled(window, axes)
+            pixels, valid = self._read_resampled(window, axes, read)
         if self.aoi is not None:
             valid &= self.aoi.inside(window)
         return pixels, valid
@@ -200,6 +214,7 @@ class Scene:
             "transform": list(self.grid.transform)[:6],
             "mask": " and ".join(masks) or "none",
             "stretch": self.settings.stretch,
+            "blocks": None if self.blocks is None else self.blocks.to_dict(),
             "aoi": None if self.aoi is None else shown_name(self.aoi.path),
             "gsd": self.settings.gsd,
             "fingerprint": self.fingerprint,
@@ -213,14 +228,29 @@ class Scene:
             return None
         return Axis(source.height, grid.height), Axis(source.width, grid.width)
 
+    def _read_smooth(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a window of the file's own grid without blocks of colour."""
+        if self.blocks is None or self.stretch is None:
+            return self.raster.read(window)
+        grid = self.raster.grid
+        seen = window.grow(MARGIN, grid.height, grid.width)
+        pixels, valid = self.raster.read(seen)
+        levels = zip(self.stretch.low, self.stretch.high, strict=True)
+        scale = sum(high - low for low, high in levels) / (3 * 255)
+        size = max(self.blocks.height, self.blocks.width)
+        known = known_pixels(pixels, valid, self.raster.nodata)
+        pixels = smooth_colour(pixels, known, size, scale)
+        rows, cols = window.shift(-seen.row, -seen.col).slices
+        return pixels[:, rows, cols], valid[rows, cols]
+
     def _read_resampled(
-        self, window: Window, axes: tuple[Axis, Axis]
+        self, window: Window, axes: tuple[Axis, Axis], read: _Read
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         pixels = np.zeros((3, window.height, window.width))
         valid = np.zeros((window.height, window.width), bool)
         side = max(1, int(math.sqrt(CHUNK_PX) / max(axes[0].factor, axes[1].factor)))
         for part in _cut(window, side, side):
-            values, known = self.raster.read(source_window(part, *axes))
+            values, known = read(source_window(part, *axes))
             rows, cols = part.shift(-window.row, -window.col).slices
             pixels[:, rows, cols], valid[rows, cols] = resample(values, known, part, axes)
         return pixels, valid

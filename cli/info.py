@@ -72,6 +72,7 @@ def _show(plan: Plan) -> None:
         "CRS": scene["crs"] or "none: areas in pixels only",
         "pixel size": "unknown" if size_m is None else f"{size_m:.4g} m",
         "stretch": _stretch_text(plan),
+        **_blocks_row(plan),
         "mask model": plan.model,
         "tiles": str(plan.tiles),
         "time": f"about {in_words(plan.seconds)}",
@@ -85,3 +86,11 @@ def _show(plan: Plan) -> None:
 def _stretch_text(plan: Plan) -> str:
     ranges = zip(plan.stretch.low, plan.stretch.high, strict=True)
     return f"{plan.stretch.kind}: " + ", ".join(f"{low:g} to {high:g}" for low, high in ranges)
+
+
+def _blocks_row(plan: Plan) -> dict[str, str]:
+    blocks = plan.scene["blocks"]
+    if blocks is None:
+        return {}
+    size = f"{blocks['width']} x {blocks['height']} pixels"
+    return {"colour": f"in blocks of {size} (as JPEG leaves), which are smoothed away"}

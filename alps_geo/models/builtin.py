@@ -56,6 +56,11 @@ class BuiltinModel:
         """What tells this model from another."""
         return hashlib.sha256(_VERSION.encode()).hexdigest()
 
+    @property
+    def follows_colour(self) -> bool:
+        """True: regions would end where JPEG's blocks of colour do."""
+        return True
+
     def segment(
         self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]
     ) -> tuple[Masks, Embedding]:
