@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from .errors import ModelError, OutputError
-from .replacement import move_into_place
+from .store import replacing
 
 FILE_NAME = "classes.safetensors"
 FORMAT = "alps-geo class model"
@@ -45,20 +44,12 @@ def write(path: Path, header: Mapping[str, Any], tensors: Tensors) -> None:
     signed = {**header, "format": FORMAT, "version": VERSION}
     signed["sha256"] = _digest(signed, arrays)
     content = to_safetensors(arrays, {_KEY: _to_json(signed)})
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            move_into_place(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except OutputError as error:
         raise OutputError(
-            f"cannot write the class model {path}: {error.strerror}; choose a folder that you may"
-            f" write to, on a disk with room"
+            f"{error} (the class model); choose a folder that you may write to, on a disk with room"
         ) from error
 
 

@@ -7,12 +7,18 @@ import re
 import shlex
 import subprocess  # nosec B404 - quotes, starts nothing
 import sys
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
 from urllib.parse import quote
 
 from .errors import SceneError
 from .redaction import redact
+
+# Files of the run folder, where scenes have folders; and names that Windows keeps for devices.
+_TAKEN = re.compile(
+    r".*\.(json|parquet)|results-outdated|(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE
+)
 
 
 def shown_name(path: str) -> str:
@@ -43,6 +49,40 @@ def is_local(path: str) -> bool:
     """Tell whether a path is a file of this machine, not an address or a part of another file."""
     # Two letters or more before the colon: C: is a drive.
     return Path(path).exists() or not re.match(r"/vsi|[A-Za-z][A-Za-z0-9+._-]+:", path)
+
+
+def is_same(one: str, other: str) -> bool:
+    """Tell whether two paths lead to the same raster, however they are spelled."""
+    if one == other:
+        return True
+    try:
+        return os.path.samefile(one, other)  # noqa: PTH121 - a path may be an address
+    except (OSError, ValueError):
+        return False
+
+
+def unique_stem(stem: str, taken: Collection[str]) -> str:
+    """Return a stem for a scene's files that none of those taken can be mistaken for.
+
+    Some file systems take `Scene` for `scene`, and letters with accents for letters and accents.
+
+    Parameters
+    ----------
+    stem : str
+        Is returned as it is where it can be, and else with a number from 2.
+    taken : collection of str
+    """
+    known = {_folded(other) for other in taken}
+    if _TAKEN.fullmatch(stem):
+        stem = stem.replace(".", "_")  # what Windows looks at ends at the first dot
+    candidate, number = stem, 2
+    while _folded(candidate) in known or _TAKEN.fullmatch(candidate):
+        candidate, number = f"{stem}_{number}", number + 1
+    return candidate
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def check_file(path: str, name: str) -> None:

@@ -23,6 +23,7 @@ from .masks import MaskModel, follows_colour
 from .memory import share_allocator
 from .models import load_model
 from .outputs import Outputs
+from .paths import is_same, unique_stem
 from .progress import NoProgress, Progress, Stopwatch
 from .radiometry import Stretch
 from .record import describe_scene, describe_settings, describe_software, read_record
@@ -153,7 +154,7 @@ def classify(
     out: str | Path,
     *,
     n_classes: int | None = None,
-    classes: str | None = None,
+    classes: str | Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Outputs:
@@ -165,7 +166,7 @@ def classify(
         Folder of the run.
     n_classes : int, optional
         Number of new classes.
-    classes : str, optional
+    classes : path, optional
         A class model to apply instead.
     seed : int
     progress : Progress, optional
@@ -181,7 +182,8 @@ def classify(
     """
     run, record = open_run(Path(out), progress)
     present = record["settings"]["classes"]
-    wanted = ClassSettings(n_classes or present["n_classes"], classes, seed)
+    number = present["n_classes"] if n_classes is None else n_classes
+    wanted = ClassSettings(number, None if classes is None else str(classes), seed)
     model, checksum = _load_classes(classes)
     if model is not None:
         model.require_model(run.manifest["model"]["name"], run.manifest["model"]["checksum"])
@@ -277,12 +279,9 @@ def _open_scenes(paths: Sequence[str], settings: Settings, progress: Progress) -
         except OutsideSceneError as error:
             outside.append(error)
             continue
-        if any(scene.path == other.path for other in opened.values()):
+        if any(is_same(scene.path, other.path) for other in opened.values()):
             raise SettingsError(f"{scene.name} is named twice; name every scene once")
-        stem, number = scene.stem, 2
-        while stem in opened:
-            stem, number = f"{scene.stem}_{number}", number + 1
-        opened[stem] = scene
+        opened[unique_stem(scene.stem, opened)] = scene
         for text in scene.messages:
             progress.message(text)
         for text in scene.warnings:
@@ -321,7 +320,7 @@ def _manifest(
     }
 
 
-def _load_classes(path: str | None) -> tuple[ClassModel | None, str | None]:
+def _load_classes(path: str | Path | None) -> tuple[ClassModel | None, str | None]:
     """Return the class model that was named, and what tells its file from another."""
     return (None, None) if path is None else (ClassModel.load(path), classfile.checksum(path))
 

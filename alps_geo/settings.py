@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
+import operator
+import os
 import re
+import types
+import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -39,10 +45,85 @@ def setting(default: T, text: str, **extra: Any) -> T:
     return value
 
 
+def option_name(item: dataclasses.Field[Any]) -> str:
+    """Return the name a setting has as a keyword and, with dashes, as an option."""
+    flags: tuple[str, ...] = item.metadata.get("flags", ())
+    longest = max((flag.split("/")[0] for flag in flags), key=len, default=item.name)
+    return longest.lstrip("-").replace("-", "_")
+
+
+class SettingsPart:
+    """Base of the stages' settings: values come in as other libraries have them.
+
+    A `Path` becomes text, and NumPy's numbers become Python's, so that settings can be written as
+    JSON; what is of another type is refused.
+    """
+
+    def __post_init__(self) -> None:
+        """Turn every value into the type that is declared."""
+        kinds = typing.get_type_hints(type(self))
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]  # every part is a dataclass
+            value = _as_declared(option_name(item), getattr(self, item.name), kinds[item.name])
+            object.__setattr__(self, item.name, value)
+
+
+def _as_declared(name: str, value: object, kind: Any) -> object:  # noqa: ANN401 - a type, or a union
+    if isinstance(kind, types.UnionType):
+        if value is None:
+            return None
+        kind = next(member for member in typing.get_args(kind) if member is not type(None))
+    if typing.get_origin(kind) is tuple:
+        (inner, _) = typing.get_args(kind)
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise _refusal(name, "must be a sequence such as (3, 2, 1)", value)
+        return tuple(_as_declared(name, member, inner) for member in value)
+    what, convert = _CONVERTERS[kind]
+    try:
+        return convert(value)
+    except TypeError:
+        raise _refusal(name, f"must be {what}", value) from None
+
+
+def _to_bool(value: Any) -> bool:  # noqa: ANN401 - anything
+    # NumPy's truth values are no `bool`, but hold one.
+    value = value.item() if hasattr(value, "item") else value
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _to_int(value: Any) -> int:  # noqa: ANN401 - anything
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)
+
+
+def _to_float(value: Any) -> float:  # noqa: ANN401 - anything
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError
+    return float(value)
+
+
+def _to_text(value: Any) -> str:  # noqa: ANN401 - anything
+    return os.fsdecode(os.fspath(value))
+
+
+_CONVERTERS: dict[type, tuple[str, Any]] = {
+    bool: ("True or False", _to_bool),
+    int: ("a whole number", _to_int),
+    float: ("a number", _to_float),
+    str: ("text", _to_text),
+}
+
+
 def _check(holds: bool, name: str, rule: str, found: object) -> None:
     if not holds:
-        text = f"`{name}` {rule}, not {found!r}"
-        raise SettingsError(text, code=f"settings.{name}", setting=name, found=found)
+        raise _refusal(name, rule, found)
+
+
+def _refusal(name: str, rule: str, found: object) -> SettingsError:
+    text = f"`{name}` {rule}, not {found!r}"
+    return SettingsError(text, code=f"settings.{name}", setting=name, found=found)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -54,7 +135,7 @@ def _check_share(name: str, value: float) -> None:
 
 
 @dataclass(frozen=True)
-class SceneSettings:
+class SceneSettings(SettingsPart):
     """How scenes are read."""
 
     bands: tuple[int, ...] = setting(
@@ -101,6 +182,7 @@ class SceneSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        super().__post_init__()
         number, lowest = len(self.bands), min(self.bands, default=1)
         _check(number in (0, 1, 3), "bands", "must name one or three bands", number)
         _check(lowest >= 1, "bands", "are counted from 1", lowest)
@@ -149,7 +231,7 @@ class SceneSettings:
 
 
 @dataclass(frozen=True)
-class TileSettings:
+class TileSettings(SettingsPart):
     """How a scene is cut into tiles."""
 
     size: int = setting(
@@ -170,6 +252,7 @@ class TileSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        super().__post_init__()
         _check(64 <= self.size <= 16384, "tile_size", "must be from 64 to 16384", self.size)
         _check(
             0 <= self.overlap <= self.size // 2 and self.overlap % 2 == 0,
@@ -180,7 +263,7 @@ class TileSettings:
 
 
 @dataclass(frozen=True)
-class MaskSettings:
+class MaskSettings(SettingsPart):
     """Which masks a model makes, and which of them are kept."""
 
     area_threshold: float = setting(
@@ -208,6 +291,7 @@ class MaskSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        super().__post_init__()
         _check(
             0 < self.area_threshold <= 1,
             "area_threshold",
@@ -227,7 +311,7 @@ class MaskSettings:
 
 
 @dataclass(frozen=True)
-class ModelSettings:
+class ModelSettings(SettingsPart):
     """Which mask model runs, and where."""
 
     model: str = setting(
@@ -255,13 +339,14 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        super().__post_init__()
         _check_choice("device", self.device, DEVICES)
         _check_choice("feature_mode", self.feature_mode, FEATURE_MODES)
         _check_choice("precision", self.precision, PRECISIONS)
 
 
 @dataclass(frozen=True)
-class ClassSettings:
+class ClassSettings(SettingsPart):
     """How pseudo-classes are found."""
 
     n_classes: int = setting(
@@ -282,6 +367,7 @@ class ClassSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        super().__post_init__()
         _check(
             2 <= self.n_classes <= 65535,
             "n_classes",
@@ -292,7 +378,7 @@ class ClassSettings:
 
 
 @dataclass(frozen=True)
-class OutputSettings:
+class OutputSettings(SettingsPart):
     """What is written beside the label map."""
 
     simplify: float = setting(
@@ -315,12 +401,13 @@ class OutputSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        super().__post_init__()
         _check(self.simplify >= 0, "simplify", "must be 0 or more pixels", self.simplify)
         _check(0 <= self.fill <= 256, "fill", "must be from 0 to 256 pixels", self.fill)
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(SettingsPart):
     """How a run is carried out; nothing here changes what readable tiles give."""
 
     workers: int = setting(1, "Processes that work on tiles.", metavar="N", least=1, most=1024)
@@ -343,6 +430,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        super().__post_init__()
         _check(1 <= self.workers <= 1024, "workers", "must be from 1 to 1024", self.workers)
         address = self.scheduler
         _check(
@@ -410,10 +498,3 @@ def all_settings() -> list[tuple[dataclasses.Field[Any], dataclasses.Field[Any]]
         for part in dataclasses.fields(Settings)
         for item in dataclasses.fields(getattr(default, part.name))
     ]
-
-
-def option_name(item: dataclasses.Field[Any]) -> str:
-    """Return the name a setting has as a keyword and, with dashes, as an option."""
-    flags: tuple[str, ...] = item.metadata.get("flags", ())
-    longest = max((flag.split("/")[0] for flag in flags), key=len, default=item.name)
-    return longest.lstrip("-").replace("-", "_")

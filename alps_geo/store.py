@@ -23,7 +23,6 @@ from .masks import GateCounts, Masks
 from .replacement import move_into_place
 from .runs import Runs
 from .settings import all_settings, option_name
-from .tiles import Tile
 
 #: Version of the run folder's layout; another one is refused.
 FORMAT = 1
@@ -227,10 +226,6 @@ class RunFolder:
                 f"{self.manifest_path} cannot be read: {error}; `overwrite` it"
             ) from error
         return manifest
-
-    def tile_path(self, stem: str, tile: Tile) -> Path:
-        """Return where a tile's record is, or will be."""
-        return self.scene_folder(stem) / "tiles" / f"{tile.name}.parquet"
 
 
 def _difference(present: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> str:

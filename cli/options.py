@@ -85,7 +85,9 @@ class SectionCommand(click.Command):
 
 
 def _section(option: click.Option) -> str:
-    return "run" if option.name == "help" else getattr(option, "section", "")
+    # click does not call it `help`, but `_click_default_help`.
+    is_help = "--help" in option.opts
+    return "run" if is_help else getattr(option, "section", "")
 
 
 def parse_numbers(

@@ -263,6 +263,34 @@ def test_scenes_of_one_name_get_files_of_their_own(
     assert [path.name for path in outputs.labels] == ["x.labels.tif", "x_2.labels.tif"]
 
 
+def test_scenes_whose_names_differ_only_in_case_get_files_of_their_own(
+    make_scene: SceneFactory, tmp_path: Path
+) -> None:
+    # On Windows and macOS `X` and `x` are one folder, and one label raster.
+    (tmp_path / "a").mkdir()
+    scenes = [make_scene(draw_landscape(80, 90, 1), name) for name in ("x.tif", "a/X.tif")]
+    outputs = label(scenes, tmp_path / "out", **SMALL)
+    assert [path.name for path in outputs.labels] == ["x.labels.tif", "X_2.labels.tif"]
+
+
+def test_paths_may_be_paths_in_every_call(make_scene: SceneFactory, tmp_path: Path) -> None:
+    scene = make_scene(draw_landscape(120, 160))
+    first = label(scene, tmp_path / "first", **SMALL)
+    second = label(scene, tmp_path / "second", classes=tmp_path / "first", **SMALL)
+    assert (read(first.labels[0]) == read(second.labels[0])).all()
+    classify(tmp_path / "second", classes=first.classes)
+    record = json.loads(second.record.read_text())
+    assert record["settings"]["classes"]["classes"] == str(first.classes)
+
+
+def test_no_number_of_classes_is_not_the_present_one(
+    make_scene: SceneFactory, tmp_path: Path
+) -> None:
+    label(make_scene(draw_landscape(120, 160)), tmp_path / "out", **SMALL)
+    with pytest.raises(SettingsError, match="from 2 to 65535, not 0"):
+        classify(tmp_path / "out", n_classes=0)
+
+
 def test_new_classes_need_no_mask_model_and_all_files_follow(
     make_scene: SceneFactory, tmp_path: Path, progress: RecordedProgress
 ) -> None:
@@ -449,6 +477,8 @@ def test_a_scene_named_twice_is_refused(make_scene: SceneFactory, tmp_path: Path
     path = make_scene(draw_landscape(80, 90))
     with pytest.raises(SettingsError, match="named twice"):
         label([path, path], tmp_path / "out", **SMALL)
+    with pytest.raises(SettingsError, match="named twice"):
+        label([path, path.parent / "." / path.parent.name / ".." / path.name], tmp_path, **SMALL)
     with pytest.raises(SceneError, match="missing"):
         label(tmp_path / "missing.tif", tmp_path / "out", **SMALL)
 

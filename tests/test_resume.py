@@ -124,6 +124,25 @@ def test_a_run_killed_before_it_wrote_its_manifest_can_be_started_again(
     assert label(scene, tmp_path, **SMALL).record.exists()
 
 
+def test_the_beginning_of_every_file_that_a_run_writes_is_cleared_away(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: set[Path] = set()
+    whole = Path.replace
+
+    def note(self: Path, target: Path) -> Path:
+        begun.add(self)
+        return whole(self, target)
+
+    monkeypatch.setattr(Path, "replace", note)
+    label(scene, tmp_path, **SMALL)
+    assert {"classes", "run", "labels", "manifest"} <= {path.name.split(".")[1] for path in begun}
+    for path in begun:
+        path.write_bytes(b"what kill -9 leaves")
+    label(scene, tmp_path, **SMALL)
+    assert not [path for path in begun if path.exists()]
+
+
 def test_a_damaged_manifest_is_refused_and_can_be_overwritten(scene: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "manifest.json").write_text("{")

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from dataclasses import Field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 
 from alps_geo.errors import SettingsError
@@ -77,3 +84,48 @@ def test_every_setting_has_a_help_text_and_a_name_of_its_own() -> None:
 def test_settings_that_came_later_are_nothing_where_nobody_chose_them(name: str) -> None:
     # Run folders of earlier versions do not have them, and must be gone on with.
     assert getattr(Settings().scene, name) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"n_classes": 8.5}, "`n_classes` must be a whole number, not 8.5"),
+        ({"n_classes": "8"}, "`n_classes` must be a whole number, not '8'"),
+        ({"n_classes": True}, "`n_classes` must be a whole number, not True"),
+        ({"gsd": "2"}, "`gsd` must be a number, not '2'"),
+        ({"overwrite": 1}, "`overwrite` must be True or False, not 1"),
+        ({"aoi": 5}, "`aoi` must be text, not 5"),
+        ({"bands": "321"}, "`bands` must be a sequence"),
+        ({"bands": 3}, "`bands` must be a sequence"),
+        ({"bands": (1.5, 2, 3)}, "`bands` must be a whole number, not 1.5"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_a_value_of_another_type_is_refused_by_name(options: dict[str, object], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        Settings.from_options(**options)
+
+
+def test_values_of_other_libraries_become_what_json_can_hold() -> None:
+    settings = Settings.from_options(
+        n_classes=np.int64(5),
+        gsd=np.float32(2),
+        overwrite=np.True_,
+        bands=np.array([3, 2, 1]),
+        classes=Path("earlier"),
+        checkpoint=Path("sam.pth"),
+        aoi=Path("area.gpkg"),
+    )
+    written = json.loads(json.dumps(dataclasses.asdict(settings)))
+    assert written["classes"] == {"n_classes": 5, "classes": "earlier", "seed": 0}
+    assert written["scene"]["bands"] == [3, 2, 1]
+    assert (written["scene"]["gsd"], written["scene"]["aoi"]) == (2.0, "area.gpkg")
+    assert written["model"]["checkpoint"] == "sam.pth"
+    assert written["run"]["overwrite"] is True
+
+
+@pytest.mark.parametrize("item", all_settings(), ids=lambda item: option_name(item[1]))
+def test_every_setting_takes_its_own_default(item: tuple[Field[Any], Field[Any]]) -> None:
+    part, setting = item
+    settings = Settings.from_options(**{option_name(setting): setting.default})
+    assert getattr(getattr(settings, part.name), setting.name) == setting.default

@@ -49,14 +49,10 @@ def load_model(settings: ModelSettings, masks: MaskSettings, progress: Progress)
     """
     check_model(settings)
     if settings.model in _WITHOUT_WEIGHTS:
-        return _without_weights(settings.model)
-    if settings.model == "auto" and settings.checkpoint is None and not weights.installed():
-        text = (
-            "no SAM checkpoint is installed: using the built-in mask model; for SAM run"
-            " `download(sam-vit-b)`"
-        )
-        progress.message(Notice(text, code="model.builtin", model="builtin"))
-        return _without_weights("builtin")
+        return _without_weights(settings.model, masks)
+    if settings.model == "auto" and settings.checkpoint is None and not weights.runnable():
+        progress.message(Notice(_why_builtin(), code="model.builtin", model="builtin"))
+        return _without_weights("builtin", masks)
     return _sam(settings, masks, progress)
 
 
@@ -89,12 +85,26 @@ def check_model(settings: ModelSettings) -> None:
         weights.require(settings.model)
 
 
-def _without_weights(name: str) -> MaskModel:
+def _why_builtin() -> str:
+    """Say why `auto` takes the built-in model, and what brings a SAM model."""
+    for item in weights.installed():
+        package = weights.missing_package(item.name)
+        return (
+            f"{item.name} is installed, but not the package {package} that it needs (pip install"
+            f" {package}): using the built-in mask model"
+        )
+    return (
+        "no SAM checkpoint is installed: using the built-in mask model; for SAM run"
+        " `download(sam-vit-b)`"
+    )
+
+
+def _without_weights(name: str, masks: MaskSettings) -> MaskModel:
     # Imported here because `alps-geo models` and every `--help` start without NumPy.
     from .builtin import BuiltinModel
     from .fake import FakeModel
 
-    return FakeModel() if name == "fake" else BuiltinModel()
+    return FakeModel() if name == "fake" else BuiltinModel(masks)
 
 
 def _sam(settings: ModelSettings, masks: MaskSettings, progress: Progress) -> MaskModel:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..masks import Embedding, Masks
 from ..runs import Runs
+from ..settings import MaskSettings
 from . import texture
 from .hierarchy import Floats, Hierarchy, Ints, MergeRules, build_hierarchy, sum_groups
 from .texture import Level, Planes
@@ -28,6 +29,7 @@ _WOBBLE = 2.0  # factor by which a level is moved to see what stays
 _STABLE = 0.8  # of parts and wholes; the base keeps all, to leave no gaps
 _MAX_AREA = 1 << 14  # pixels; a region's features should not depend on what is far away
 _MAX_SHARE = 0.25  # of the tile's valid area; below the filtering gate's 0.3
+_BELOW_GATE = 5 / 6  # of a gate that is wider, as 0.25 is of 0.3
 _MIN_AREA = 16  # pixels
 
 # Colour leads, hue a little before lightness, which shade and the sun's angle change. Each kind of
@@ -44,7 +46,18 @@ _REGION_WEIGHTS = {"contrast_inside": 0.7, "stretched": 0.35, "ragged": 0.35, "n
 
 
 class BuiltinModel:
-    """Finds regions at several scales from colour, and describes them by colour and texture."""
+    """Finds regions at several scales from colour, and describes them by colour and texture.
+
+    Parameters
+    ----------
+    settings : MaskSettings, optional
+        A wider gate lets larger regions be made, and a lower least area smaller ones.
+    """
+
+    def __init__(self, settings: MaskSettings | None = None) -> None:
+        settings = settings or MaskSettings()
+        self._max_share = max(_MAX_SHARE, _BELOW_GATE * settings.area_threshold)
+        self._min_area = min(_MIN_AREA, settings.min_area_px)
 
     @property
     def name(self) -> str:
@@ -78,13 +91,13 @@ class BuiltinModel:
         Embedding
         """
         lab = texture.to_lab(np.where(valid[:, :, np.newaxis], pixels, np.uint8(0)))
-        largest = min(_MAX_AREA, int(_MAX_SHARE * np.count_nonzero(valid)))
-        rules = MergeRules(_BASE * _STEP ** max(_STEPS) * _WOBBLE, largest, _MIN_AREA)
+        largest = min(_MAX_AREA, int(self._max_share * np.count_nonzero(valid)))
+        rules = MergeRules(_BASE * _STEP ** max(_STEPS) * _WOBBLE, largest, self._min_area)
         tree = build_hierarchy(lab, valid, rules)
-        return _find_masks(tree), _embed(tree, lab, valid)
+        return _find_masks(tree, self._min_area), _embed(tree, lab, valid)
 
 
-def _find_masks(tree: Hierarchy) -> Masks:
+def _find_masks(tree: Hierarchy, min_area: int) -> Masks:
     """Return the base level's regions and the stable ones of the other levels, each once."""
     taken = np.zeros(0, np.int64)
     found = []
@@ -92,7 +105,7 @@ def _find_masks(tree: Hierarchy) -> Masks:
         height = _BASE * _STEP**step
         nodes, groups = np.unique(tree.cut(height), return_inverse=True)
         stability = _stability(tree, groups, height)
-        fresh = ~np.isin(nodes, taken) & (_areas(tree, groups) >= _MIN_AREA)
+        fresh = ~np.isin(nodes, taken) & (_areas(tree, groups) >= min_area)
         if step != 0:
             fresh &= stability >= _STABLE
         taken = np.concatenate([taken, nodes[fresh]])

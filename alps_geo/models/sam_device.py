@@ -89,11 +89,13 @@ def choose_weights(name: str | None, device: torch.device) -> tuple[weights.Inst
     Raises
     ------
     ModelError
-        If the weights asked for are not installed.
+        If the weights asked for are not installed, or none that can run.
     """
     if name is not None:
         return weights.require(name), ""
-    candidates = weights.installed()
+    candidates = weights.runnable()
+    if not candidates:
+        raise ModelError("none of the SAM models installed can run here")
     if device.type == "cpu":
         return candidates[0], f"using {candidates[0].name}, the smallest SAM model installed"
     room = _free_memory(device)

@@ -7,6 +7,7 @@ Nothing here loads torch: a list of models or a checksum needs none. What is ins
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ class KnownModel:
         Checksum of the file, in hexadecimal digits.
     licence : str
         SPDX identifier.
+    package : str
+        What must be installed beside this one to run the model; empty where nothing.
     """
 
     name: str
@@ -46,6 +49,7 @@ class KnownModel:
     size: int
     sha256: str
     licence: str
+    package: str = ""
 
     @property
     def file(self) -> str:
@@ -61,6 +65,7 @@ KNOWN: tuple[KnownModel, ...] = (
         40_728_226,
         "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
         "Apache-2.0",
+        "timm",
     ),
     KnownModel(
         "sam-vit-b",
@@ -127,6 +132,17 @@ def installed() -> list[Installed]:
         if path.name not in official and path.stem not in names
     ]
     return sorted(found + added, key=lambda item: (order.get(item.name, len(order)), item.name))
+
+
+def runnable() -> list[Installed]:
+    """Return those of the installed weights that `auto` may take: their packages are there too."""
+    return [item for item in installed() if not missing_package(item.name)]
+
+
+def missing_package(name: str) -> str:
+    """Return the package that a model needs and that is not installed; empty where none is."""
+    package = next((known.package for known in KNOWN if known.name == name), "")
+    return package if package and importlib.util.find_spec(package) is None else ""
 
 
 def find(name: str) -> Installed | None:

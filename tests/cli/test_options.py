@@ -98,3 +98,10 @@ def test_a_value_that_cannot_work_is_a_usage_error(arguments, message, tmp_path)
 def test_a_scene_and_an_output_folder_are_needed():
     assert "Missing argument" in run("label", "-o", "out").output
     assert "Missing option" in run("label", "scene.tif").output
+
+
+@pytest.mark.parametrize("name", ["label", "classify", "classes", "evaluate", "info"])
+def test_help_is_the_last_option_of_a_commands_help(name):
+    text = CliRunner().invoke(cli, [name, "--help"]).output.partition("Examples:")[0]
+    options = [line.split()[0] for line in text.splitlines() if line.startswith("  -")]
+    assert options[-1] == "--help"

@@ -14,6 +14,7 @@ from alps_geo.models import texture
 from alps_geo.models.builtin import BuiltinModel
 from alps_geo.models.hierarchy import Hierarchy, MergeRules, _best_matches, build_hierarchy
 from alps_geo.runs import Runs
+from alps_geo.settings import MaskSettings
 
 Pixels = NDArray[np.uint8]
 Valid = NDArray[np.bool_]
@@ -265,3 +266,41 @@ class TestHierarchy:
     def test_the_checksum_names_the_version(self) -> None:
         assert BuiltinModel().checksum == BuiltinModel().checksum
         assert len(BuiltinModel().checksum) == 64
+
+
+def draw_half_and_dots(size: int = 96) -> Pixels:
+    """Return a picture of one large field, and small roofs of 9 pixels on the other ground."""
+    rng = np.random.default_rng(5)
+    picture = np.full((size, size, 3), (60, 110, 50)) + rng.normal(0, 1, (size, size, 1))
+    picture[:, : size // 3] = (170, 150, 110)
+    for row in range(8, size - 8, 16):
+        for col in range(size // 3 + 8, size - 8, 16):
+            picture[row : row + 3, col : col + 3] = (250, 40, 40)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def test_a_wider_gate_lets_larger_regions_be_made() -> None:
+    pixels = draw_half_and_dots()
+    total = pixels.shape[0] * pixels.shape[1]
+    shares = {}
+    for threshold in (0.1, 0.3, 0.9):
+        model = BuiltinModel(MaskSettings(area_threshold=threshold))
+        shares[threshold] = model.segment(pixels, all_valid(pixels))[0].runs.areas.max() / total
+    assert shares[0.1] == shares[0.3] <= 0.25 < shares[0.9] <= 0.9
+
+
+def test_a_lower_least_area_lets_smaller_regions_be_made() -> None:
+    pixels = draw_half_and_dots()
+    smallest = {
+        least: BuiltinModel(MaskSettings(min_area_px=least))
+        .segment(pixels, all_valid(pixels))[0]
+        .runs.areas.min()
+        for least in (4, 16, 40)
+    }
+    assert smallest[4] < 16 <= smallest[16] == smallest[40]
+
+
+def test_the_usual_gate_changes_nothing(fields: Pixels, found: tuple[Masks, Embedding]) -> None:
+    masks, embedding = BuiltinModel(MaskSettings()).segment(fields, all_valid(fields))
+    assert np.array_equal(masks.runs.areas, found[0].runs.areas)
+    assert np.array_equal(embedding.values, found[1].values)

@@ -93,6 +93,22 @@ def test_auto_without_weights_is_the_builtin_model_and_says_how_to_get_sam(progr
     ]
 
 
+def test_auto_leaves_out_weights_whose_package_is_missing(folder, progress, monkeypatch):
+    folder.mkdir()
+    (folder / "mobile_sam.pt").write_bytes(b"weights")
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    assert load_model(ModelSettings(), MaskSettings(), progress).name == "builtin"
+    assert progress.messages == [
+        "mobile-sam is installed, but not the package timm that it needs (pip install timm):"
+        " using the built-in mask model"
+    ]
+    with pytest.raises(ModelError, match="none of the SAM models installed can run"):
+        choose_weights(None, torch.device("cpu"))
+    (folder / weights.known_model("sam-vit-b").file).write_bytes(b"weights")
+    chosen, _ = choose_weights(None, torch.device("cpu"))
+    assert chosen.name == "sam-vit-b"
+
+
 def test_auto_takes_installed_weights(folder, progress):
     folder.mkdir()
     save_sam(folder / "sam-vit-48x2.pth")
