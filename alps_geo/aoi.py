@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +56,32 @@ class Aoi:
             dtype="uint8",
         )
         return burnt.astype(bool)
+
+    def touched(self, window: Window) -> Window | None:
+        """Return the part of a window that polygons can reach into, None where none does."""
+        left, top, right, bottom = self._bounds.T
+        near = (left < window.col_stop) & (right > window.col)
+        near &= (top < window.row_stop) & (bottom > window.row)
+        if not near.any():
+            return None
+        row, col = math.floor(top[near].min()), math.floor(left[near].min())
+        height = math.ceil(bottom[near].max()) - row
+        width = math.ceil(right[near].max()) - col
+        return Window(row, col, height, width).intersect(window)
+
+    def shift(self, rows: int, cols: int) -> Aoi:
+        """Return the area on a grid whose first pixel lies elsewhere."""
+        shapes = shapely.from_wkb(np.array(self.polygons, object))
+        moved = shapely.transform(shapes, lambda points: points + np.array([cols, rows]))
+        return dataclasses.replace(self, polygons=tuple(shapely.to_wkb(moved)))
+
+    @property
+    def _bounds(self) -> NDArray[np.float64]:
+        """Left, top, right and bottom of each polygon, shape (n, 4)."""
+        bounds: NDArray[np.float64] = shapely.bounds(
+            shapely.from_wkb(np.array(self.polygons, object))
+        )
+        return bounds
 
     @property
     def digest(self) -> str:

@@ -30,7 +30,7 @@ MARGIN = 12
 _SIGMA = 2.0  # pixels, for blocks of 16
 _EDGE = 7.0  # of 256 levels; a standard deviation of lightness that colour follows
 _LIGHTNESS = (0.299, 0.587, 0.114)
-_MIN_LINES = 4  # of one phase; fewer say nothing
+_MIN_LINES = 12  # of one phase; fewer can step by chance
 _MIN_LENGTH = 32  # pixels of a line
 
 

@@ -10,7 +10,7 @@ from .grid import Grid, Window
 from .raster import Raster
 
 
-def fingerprint(raster: Raster, grid: Grid, aoi: Aoi | None) -> str:
+def fingerprint(raster: Raster, grid: Grid, aoi: Aoi | None, place: Window) -> str:
     """Return a hash of content, grid, bands, masks and area of interest.
 
     Times and places do not count: a copy has its original's fingerprint. Of large files only
@@ -22,6 +22,8 @@ def fingerprint(raster: Raster, grid: Grid, aoi: Aoi | None) -> str:
     grid : Grid
         The pixels to label, of whatever size.
     aoi : Aoi or None
+    place : Window
+        The pixels of the file that will be read.
 
     Returns
     -------
@@ -47,7 +49,7 @@ def fingerprint(raster: Raster, grid: Grid, aoi: Aoi | None) -> str:
         if Path(file).is_file():
             digest.update(_file_digest(Path(file)))
     if not raster.is_file:
-        for window in [_middle(raster.grid, share) for share in (0.25, 0.5, 0.75)]:
+        for window in [_middle(place, share) for share in (0.25, 0.5, 0.75)]:
             digest.update(raster.read(window)[0].tobytes())
     return digest.hexdigest()
 
@@ -64,6 +66,7 @@ def _file_digest(path: Path, *, piece: int = 2**20, pieces: int = 16) -> bytes:
     return digest.digest()
 
 
-def _middle(grid: Grid, share: float) -> Window:
-    row, col = int(grid.height * share), int(grid.width * share)
-    return Window(row, col, min(64, grid.height - row), min(64, grid.width - col))
+def _middle(place: Window, share: float) -> Window:
+    row, col = int(place.height * share), int(place.width * share)
+    height, width = min(64, place.height - row), min(64, place.width - col)
+    return Window(place.row + row, place.col + col, height, width)

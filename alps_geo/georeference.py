@@ -58,7 +58,9 @@ def find_grid(dataset: DatasetReader, name: str) -> tuple[Grid, list[str]]:
             " it the right one (rio edit-info)"
         )
     crs, flaw = _find_crs(dataset)
-    require_understood(name, crs, read_code(dataset.name) if dataset.driver == "GTiff" else None)
+    # Points in a file beside the image hide its CRS.
+    has_code = dataset.driver == "GTiff" and not dataset.gcps[0]
+    require_understood(name, crs, read_code(dataset.name) if has_code else None)
     if not placed:
         flaw, crs = "no geotransform", None
     text = Notice(

@@ -174,6 +174,11 @@ class Grid:
         """The ellipsoid of the CRS, for geodesic areas and lengths."""
         return None if self.crs is None else self.crs.get_geod()
 
+    def crop(self, window: Window) -> Grid:
+        """Return the grid of a window's pixels."""
+        transform = self.transform * Affine.translation(window.col, window.row)
+        return Grid(self.crs, transform, window.height, window.width)
+
     def resample(self, pixel_size_m: float) -> Grid:
         """Return the grid over the same ground with another pixel size.
 

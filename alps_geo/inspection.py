@@ -12,8 +12,9 @@ from .models import load_model
 from .progress import NoProgress, Progress
 from .radiometry import Stretch
 from .record import peak_memory_mb
-from .scene import Scene, measure_stretch, open_scene
+from .scene import Scene, open_scene
 from .settings import Settings
+from .statistics import measure_stretch, valid_share
 from .surroundings import notes, with_own_data
 from .survey import measure_blocks
 from .tiles import Tile, plan_tiles
@@ -98,7 +99,7 @@ def inspect(scene: str, settings: Settings, progress: Progress | None = None) ->
     seconds, memory_mb = _estimate(opened, tiles, model, settings)
     return Plan(
         opened.summary(),
-        opened.valid_share(),
+        valid_share(opened),
         stretch,
         model.name,
         len(tiles),
@@ -113,12 +114,13 @@ def _estimate(
 ) -> tuple[float, float]:
     """Label one tile, and return seconds and megabytes for all."""
     # The largest one nearest the middle, which is likeliest to be full of data.
-    tile = max(tiles, key=lambda tile: (_area(tile), -_off_centre(scene, tile)))
+    touched = [tile for tile in tiles if scene.wanted(tile.window) is not None]
+    tile = max(touched, key=lambda tile: (_area(tile), -_off_centre(scene, tile)))
     began = time.perf_counter()
     label_tile(scene, tile, model, settings.masks)
     spent = time.perf_counter() - began
-    workers = min(settings.run.workers, len(tiles))
-    total = sum(_area(each) for each in tiles)
+    workers = min(settings.run.workers, len(touched))
+    total = sum(_area(each) for each in touched)
     seconds = spent * total / _area(tile) / workers
     seconds += scene.grid.height * scene.grid.width * ASSEMBLY_S_PER_PX
     # Workers are processes of their own, beside the one that assembles.

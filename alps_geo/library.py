@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from . import classfile
 from .classes import ClassModel, Prediction
 from .errors import ModelError
+from .replacement import move_into_place
 from .run import Run
 from .segments import Segments
 from .store import RunFolder, replacing
@@ -66,10 +68,11 @@ class ModelLibrary:
             with replacing(self.path(self.current_checksum)) as temporary:
                 # As it is: an earlier version's would be written otherwise.
                 shutil.copyfile(self._present, temporary)
-        draft = self.path("draft")
+        # A name that the cleaner knows, should this be killed.
+        draft = self._folder / f".classes.{secrets.token_hex(4)}.part.safetensors"
         model.save(draft)
         checksum = classfile.checksum(draft)
-        draft.replace(self.path(checksum))
+        move_into_place(draft, self.path(checksum))
         self._models[checksum] = model
         return checksum
 

@@ -29,8 +29,9 @@ from .radiometry import Stretch
 from .record import describe_scene, describe_settings, describe_software, read_record
 from .results import Results, open_results
 from .run import Run, open_run, plan_scene
-from .scene import Scene, measure_stretch, open_scene
+from .scene import Scene, open_scene
 from .settings import ClassSettings, Settings
+from .statistics import measure_stretch
 from .store import RunFolder
 from .surroundings import notes, with_own_data
 from .survey import find_blocks
@@ -299,8 +300,8 @@ def _manifest(
     """Return all that the stored tiles depend on; of several differences the first is named."""
     chosen = describe_settings(settings)
     # The fingerprint has the area's polygons and the part's pixels; what they are called does not
-    # matter.
-    for name in ("aoi", "subdataset"):
+    # matter. The grid tells whether it is the whole scene's.
+    for name in ("aoi", "subdataset", "full_extent"):
         chosen["scene"].pop(name)
     # Scenes without blocks have no entry: their tiles are those of versions that knew of none.
     blocks = {stem: scene.blocks.to_dict() for stem, scene in scenes.items() if scene.blocks}

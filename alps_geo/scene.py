@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,23 +19,15 @@ from numpy.typing import NDArray
 
 from .aoi import Aoi, read_aoi
 from .blocks import MARGIN, Blocks, known_pixels, smooth_colour
-from .errors import ReadError, SceneError
+from .errors import SceneError
 from .fingerprint import fingerprint
 from .grid import Grid, Window
 from .paths import shown_name
-from .radiometry import Sample, Stretch
+from .radiometry import Stretch
 from .raster import Raster, open_raster
 from .resampling import Axis, resample, source_window
 from .settings import SceneSettings
 
-#: A stretch looks at this many pixels of a scene; smaller scenes are read whole.
-SAMPLE_PX = 2**24
-#: It looks further until it has seen this many valid ones: an image in a corner still counts.
-SAMPLE_VALID_PX = 2**18
-#: It keeps this many values of each band, of all scenes together.
-SAMPLE_VALUES = 2**20
-#: What cannot be read is cut up to find what can be, down to this side.
-LEAST_PART_PX = 32
 #: Pixels read from a file at once where the window asked for needs more.
 CHUNK_PX = 2**23
 #: Resampling beyond these factors is a slip of the pen, such as degrees taken for metres.
@@ -53,8 +45,12 @@ class Scene:
         The file, with its own grid.
     grid : Grid
         The pixels to label: the raster's, or those of the chosen ground sampling distance.
+    whole : Grid
+        What the grid is a part of: all pixels of the file, at the chosen distance.
+    part : Window
+        The grid's place in it: around the area of interest, unless all of it is wanted.
     aoi : Aoi or None
-        Pixels outside are invalid.
+        Pixels outside are invalid; in pixel coordinates of the grid.
     settings : SceneSettings
     fingerprint : str
         The same for the same content and settings, wherever the files lie and whenever they were
@@ -67,6 +63,8 @@ class Scene:
 
     raster: Raster
     grid: Grid
+    whole: Grid
+    part: Window
     aoi: Aoi | None
     settings: SceneSettings
     fingerprint: str
@@ -171,23 +169,43 @@ class Scene:
         return self._read_grid(window, self.raster.read)
 
     def _read_grid(self, window: Window, read: _Read) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        axes = self._axes
-        if axes is None:
-            pixels, valid = read(window)
-        else:
-            pixels, valid = self._read_resampled(window, axes, read)
+        axes, wanted = self._axes, self.wanted(window)
+        if wanted is None:
+            kind = self.dtype if axes is None else np.float64
+            shape = window.height, window.width
+            return np.zeros((3, *shape), kind), np.zeros(shape, bool)
+        place = wanted.shift(self.part.row, self.part.col)
+        pixels, valid = read(place) if axes is None else self._read_resampled(place, axes, read)
         if self.aoi is not None:
-            valid &= self.aoi.inside(window)
+            valid &= self.aoi.inside(wanted)
+        if wanted != window:
+            rows = wanted.row - window.row, window.row_stop - wanted.row_stop
+            cols = wanted.col - window.col, window.col_stop - wanted.col_stop
+            pixels, valid = np.pad(pixels, ((0, 0), rows, cols)), np.pad(valid, (rows, cols))
         return pixels, valid
+
+    @property
+    def region(self) -> Window:
+        """The part of the grid around the area of interest; all of it where there is none."""
+        return self.wanted(self.grid.window) or self.grid.window
+
+    @property
+    def is_resampled(self) -> bool:
+        """True where a pixel of the grid is not one of the file."""
+        return self._axes is not None
+
+    def source_of(self, window: Window) -> Window:
+        """Return the pixels of the file that a window of the grid is made of."""
+        place, axes = window.shift(self.part.row, self.part.col), self._axes
+        return place if axes is None else source_window(place, *axes)
+
+    def wanted(self, window: Window) -> Window | None:
+        """Return the part of a window of the grid that must be read, None where nothing is."""
+        return window if self.aoi is None else self.aoi.touched(window)
 
     def valid(self, window: Window) -> NDArray[np.bool_]:
         """Return which pixels of a window hold data, shape (height, width)."""
         return self.read_values(window)[1]
-
-    def valid_share(self) -> float:
-        """Return the share of valid pixels: counted in a small scene, estimated in a large one."""
-        sample = _sample(self, "none", 1)
-        return sample.valid / sample.seen
 
     def summary(self) -> dict[str, object]:
         """Return what a person wants to know of a scene, without reading pixels."""
@@ -223,7 +241,7 @@ class Scene:
     @property
     def _axes(self) -> tuple[Axis, Axis] | None:
         """What turns the file's rows and columns into the grid's, None where they agree."""
-        source, grid = self.raster.grid, self.grid
+        source, grid = self.raster.grid, self.whole
         if (source.height, source.width) == (grid.height, grid.width):
             return None
         return Axis(source.height, grid.height), Axis(source.width, grid.width)
@@ -249,7 +267,7 @@ class Scene:
         pixels = np.zeros((3, window.height, window.width))
         valid = np.zeros((window.height, window.width), bool)
         side = max(1, int(math.sqrt(CHUNK_PX) / max(axes[0].factor, axes[1].factor)))
-        for part in _cut(window, side, side):
+        for part in cut(window, side, side):
             values, known = read(source_window(part, *axes))
             rows, cols = part.shift(-window.row, -window.col).slices
             pixels[:, rows, cols], valid[rows, cols] = resample(values, known, part, axes)
@@ -277,47 +295,16 @@ def open_scene(path: str, settings: SceneSettings) -> Scene:
     """
     raster = open_raster(path, settings)
     _check_stretch(raster, settings.stretch)
-    grid = _resampled_grid(raster, settings.gsd)
-    aoi = None if settings.aoi is None else read_aoi(settings.aoi, grid, raster.name)
-    return Scene(raster, grid, aoi, settings, fingerprint(raster, grid, aoi))
-
-
-def measure_stretch(scenes: Sequence[Scene], *, skip_unreadable: bool = False) -> Stretch:
-    """Find the one stretch for all scenes of a run, over their valid pixels.
-
-    Small scenes are read whole, large ones in parts spread evenly; the minimum and maximum of
-    `minmax` always take the whole scene. Memory is bounded, and the result always the same.
-
-    Parameters
-    ----------
-    scenes : sequence of Scene
-        One or more, opened with the same settings.
-    skip_unreadable : bool
-        Leave out parts that cannot be read, instead of raising.
-
-    Raises
-    ------
-    SceneError
-        If a scene has no valid pixels.
-    ReadError
-        If a file is damaged.
-    """
-    settings = scenes[0].settings
-    kind = settings.stretch
-    samples = []
-    for scene in scenes:
-        limit = max(1, SAMPLE_VALUES // len(scenes))
-        sample = _sample(scene, kind, limit, skip_unreadable=skip_unreadable)
-        if not sample.valid:
-            where = "" if scene.aoi is None else f" inside {scene.aoi.path}"
-            raise SceneError(
-                f"{scene.name}: has no valid pixels{where}; check its nodata value, its mask and"
-                " the area of interest"
-            )
-        samples.append(sample)
-    if settings.stretch_range is not None:
-        return Stretch.between(settings.stretch_range)
-    return Stretch.measure(kind, samples, settings.stretch_percentiles)
+    whole = _resampled_grid(raster, settings.gsd)
+    part, aoi = whole.window, None
+    if settings.aoi is not None:
+        aoi = read_aoi(settings.aoi, whole, raster.name)
+        if not settings.full_extent:
+            part = aoi.touched(part) or part
+            aoi = aoi.shift(-part.row, -part.col)
+    scene = Scene(raster, whole.crop(part), whole, part, aoi, settings, "")
+    found = fingerprint(raster, scene.grid, aoi, scene.source_of(scene.region))
+    return dataclasses.replace(scene, fingerprint=found)
 
 
 def _check_stretch(raster: Raster, kind: str) -> None:
@@ -348,85 +335,8 @@ def _resampled_grid(raster: Raster, gsd: float | None) -> Grid:
     return raster.grid.resample(gsd)
 
 
-def _sample(scene: Scene, kind: str, limit: int, *, skip_unreadable: bool = False) -> Sample:
-    """Return valid values of a scene, about `limit` of each band."""
-    total = scene.grid.height * scene.grid.width
-    # A coarse pixel costs as many pixels of the file as it covers.
-    affordable = SAMPLE_PX * total // (scene.raster.grid.height * scene.raster.grid.width)
-    enough = total if kind == "minmax" else min(total, SAMPLE_PX, max(affordable, 2**16))
-    enough_valid = total if kind == "minmax" else min(SAMPLE_VALID_PX, enough // 4)
-    step = -(-enough // limit)
-    parts: list[list[NDArray[Any]]] = [[], [], []]
-    seen = known = 0
-    for window in _sample_windows(scene, whole=enough == total):
-        for pixels, valid in _read_parts(scene, window, skip_unreadable=skip_unreadable):
-            seen, known = seen + valid.size, known + int(np.count_nonzero(valid))
-            for part, band, nodata in zip(parts, pixels, scene.raster.nodata, strict=True):
-                values = _known_values(band, valid, nodata)
-                extremes = [values.min(), values.max()] if kind == "minmax" and len(values) else []
-                part.append(np.array(extremes) if kind == "minmax" else values[::step].copy())
-        if seen >= enough and known >= enough_valid:
-            break
-    nothing = np.zeros(0, scene.dtype)
-    red, green, blue = (np.concatenate([*part, nothing]) for part in parts)
-    return Sample((red, green, blue), known, seen)
-
-
-def _read_parts(
-    scene: Scene, window: Window, *, skip_unreadable: bool
-) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
-    """Yield pixels and validity of a window; of one that cannot be read, the parts that can be."""
-    try:
-        yield scene.read_values(window)
-    except ReadError:
-        if not skip_unreadable:
-            raise
-        side = max(window.height, window.width) // 2
-        if side >= LEAST_PART_PX:
-            for part in _cut(window, side, side):
-                yield from _read_parts(scene, part, skip_unreadable=True)
-
-
-def _known_values(
-    band: NDArray[Any], valid: NDArray[np.bool_], nodata: float | None
-) -> NDArray[Any]:
-    """Return a band's values, shape (n,), without its nodata where the other bands have data."""
-    values = band[valid]
-    if nodata is None or math.isnan(nodata):
-        return values
-    with np.errstate(over="ignore"):  # a nodata value may be out of the band's range
-        kept: NDArray[Any] = values[values != nodata]
-    return kept
-
-
-def _sample_windows(scene: Scene, *, whole: bool) -> Iterator[Window]:
-    """Yield windows that cover the grid, along the file's blocks, spread evenly unless `whole`."""
-    grid = scene.grid
-    height, width = (256, 256) if scene._axes else scene.raster.block
-    height, width = min(height, grid.height), min(width, grid.width)
-    # Small blocks are read some at a time, those of millions of pixels a part at a time.
-    width *= -(-min(256, grid.width) // width)
-    height *= -(-min(2**16 // width, grid.height) // height) or 1
-    width = min(width, 2**20)
-    height = min(height, max(1, 2**20 // width))
-    down, across = -(-grid.height // height), -(-grid.width // width)
-    count = down * across
-    # Steps of the golden ratio spread any number of first windows evenly over the scene.
-    stride = 1 if whole else _coprime(round(count * 0.6180339887), count)
-    for index in range(count):
-        row, col = divmod(index * stride % count, across)
-        row, col = row * height, col * width
-        yield Window(row, col, min(height, grid.height - row), min(width, grid.width - col))
-
-
-def _coprime(number: int, count: int) -> int:
-    """Return the first number from `number` on that shares no divisor with `count`."""
-    while math.gcd(number, count) != 1:
-        number += 1
-    return number
-
-
-def _cut(window: Window, height: int, width: int) -> Iterator[Window]:
+def cut(window: Window, height: int, width: int) -> Iterator[Window]:
+    """Yield the parts of a window, row by row, at most `height` by `width` each."""
     for row in range(window.row, window.row_stop, height):
         for col in range(window.col, window.col_stop, width):
             stop = min(row + height, window.row_stop), min(col + width, window.col_stop)

@@ -176,6 +176,11 @@ class SceneSettings(SettingsPart):
     aoi: str | None = setting(
         None, "Label only inside the polygons of this vector file (any CRS).", metavar="FILE"
     )
+    full_extent: bool = setting(
+        False,
+        "With an area of interest: results on the whole scene's grid, instead of on the pixels"
+        " around the area.",
+    )
     gsd: float | None = setting(
         None, "Resample to this ground sampling distance on read, in metres.", metavar="METRES"
     )

@@ -104,9 +104,11 @@ def _is_wanted(scene: Scene, window: Window) -> bool:
     """Return whether some of the window is in the area of interest, so that it will be read."""
     if scene.aoi is None:
         return True
-    source, grid = scene.raster.grid, scene.grid
+    source, grid = scene.raster.grid, scene.whole
     down, across = grid.height / source.height, grid.width / source.width
     row, col = math.floor(window.row * down), math.floor(window.col * across)
     row_stop = min(grid.height, math.ceil(window.row_stop * down))
     col_stop = min(grid.width, math.ceil(window.col_stop * across))
-    return bool(scene.aoi.inside(Window(row, col, row_stop - row, col_stop - col)).any())
+    placed = Window(row, col, row_stop - row, col_stop - col)
+    seen = placed.shift(-scene.part.row, -scene.part.col).intersect(scene.grid.window)
+    return seen is not None and bool(scene.aoi.inside(seen).any())

@@ -142,3 +142,39 @@ def test_an_area_off_the_projection_is_said_to_lie_elsewhere(tmp_path: Path) -> 
         SceneError, match=r"does not touch .* x 170 to 179, y -80 to -70, and scene\.tif at x 3\.2"
     ):
         read_aoi(path, Grid(disc, GRID.transform, 60, 80), "scene.tif")
+
+
+def area(*polygons: list[tuple[float, float]]) -> Aoi:
+    return Aoi("aoi.gpkg", tuple(shapely.to_wkb([shapely.Polygon(each) for each in polygons])))
+
+
+corners = st.tuples(st.floats(-9, 89), st.floats(-9, 69))
+
+
+@given(
+    polygons=st.lists(
+        st.lists(corners, min_size=3, max_size=3, unique=True), min_size=1, max_size=3
+    ),
+        st.lists(corners, min_size=3, max_size=3, unique=True), min_size=1, max_size=3
+    ),
+    window=st.tuples(*[st.integers(0, 40)] * 2, *[st.integers(1, 40)] * 2),
+)
+def test_what_is_touched_holds_all_that_is_inside(
+    polygons: list[list[tuple[float, float]]], window: tuple[int, int, int, int]
+) -> None:
+    place, aoi = Window(*window), area(*polygons)
+    touched, inside = aoi.touched(place), aoi.inside(place)
+    if touched is None:
+        assert not inside.any()
+        return
+    assert touched.intersect(place) == touched
+    rows, cols = touched.shift(-place.row, -place.col).slices
+    assert inside[rows, cols].sum() == inside.sum()
+    assert (aoi.inside(touched) == inside[rows, cols]).all()
+
+
+@given(rows=st.integers(-30, 30), cols=st.integers(-30, 30))
+def test_a_shifted_area_is_the_same_on_a_shifted_grid(rows: int, cols: int) -> None:
+    aoi, window = area(TRIANGLE), Window(0, 0, 60, 80)
+    moved = aoi.shift(rows, cols).inside(window.shift(rows, cols))
+    assert (moved == aoi.inside(window)).all()

@@ -24,8 +24,9 @@ from alps_geo.masks import Embedding, Masks
 from alps_geo.models.builtin import BuiltinModel
 from alps_geo.pipeline import label, label_scenes
 from alps_geo.progress import RecordedProgress
-from alps_geo.scene import Scene, measure_stretch, open_scene
+from alps_geo.scene import Scene, open_scene
 from alps_geo.settings import SceneSettings, Settings
+from alps_geo.statistics import measure_stretch
 from alps_geo.survey import measure_blocks
 from benchmarks.seams import block_ratio
 from tests.conftest import SceneFactory, draw_landscape
@@ -51,6 +52,7 @@ class SpyModel(BlindModel):
     """Remembers what it sees."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.seen: list[Pixels] = []
 
     def segment(self, pixels: Pixels, valid: NDArray[np.bool_]) -> tuple[Masks, Embedding]:

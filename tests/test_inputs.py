@@ -16,8 +16,9 @@ from alps_geo.errors import SceneError
 from alps_geo.grid import Window
 from alps_geo.outputs import Outputs
 from alps_geo.pipeline import label
-from alps_geo.scene import measure_stretch, open_scene
+from alps_geo.scene import open_scene
 from alps_geo.settings import SceneSettings
+from alps_geo.statistics import measure_stretch
 
 from .conftest import SceneFactory, draw_landscape
 from .range_server import SENT, WHOLE, Counts, serving

@@ -12,8 +12,6 @@ import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import geopandas
 import numpy as np
@@ -28,12 +26,14 @@ from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 
 from alps_geo import scene as scene_module
+from alps_geo import statistics
 from alps_geo.errors import ReadError, SceneError
 from alps_geo.grid import Window
 from alps_geo.paths import shown_name
 from alps_geo.radiometry import Stretch
-from alps_geo.scene import Scene, measure_stretch, open_scene
+from alps_geo.scene import Scene, open_scene
 from alps_geo.settings import SceneSettings, TileSettings
+from alps_geo.statistics import measure_stretch
 from alps_geo.tiles import plan_tiles
 from tests.conftest import SceneFactory
 
@@ -377,18 +377,18 @@ def test_a_scene_without_valid_pixels_is_refused(make_scene: SceneFactory) -> No
 def test_an_image_in_a_corner_of_a_large_scene_is_found(
     make_scene: SceneFactory, monkeypatch: pytest.MonkeyPatch, tiling: dict[str, object]
 ) -> None:
-    monkeypatch.setattr(scene_module, "SAMPLE_PX", 2**12)
+    monkeypatch.setattr(statistics, "SAMPLE_PX", 2**12)
     pixels = np.zeros((700, 900), np.uint8)
     pixels[-5:, -5:] = np.arange(1, 26).reshape(5, 5)
     scene = open_scene(str(make_scene(pixels, nodata=0, **tiling)), SceneSettings(stretch="minmax"))
     assert measure_stretch([scene]).high[0] == 25
-    assert scene.valid_share() == 25 / (700 * 900)
+    assert statistics.valid_share(scene) == 25 / (700 * 900)
 
 
 def test_a_large_scene_is_sampled_evenly_and_always_alike(
     make_scene: SceneFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scene_module, "SAMPLE_PX", 2**20)
+    monkeypatch.setattr(statistics, "SAMPLE_PX", 2**20)
     ramp = np.add.outer(np.arange(2048), np.arange(2048)).astype(np.uint16)
     path = make_scene(ramp, tiled=True, blockxsize=16, blockysize=16)
     first, second = (measure_stretch([open_scene(str(path), SceneSettings())]) for _ in range(2))
@@ -399,21 +399,18 @@ def test_a_large_scene_is_sampled_evenly_and_always_alike(
 
 
 @given(
-    height=st.integers(1, 3000),
-    width=st.integers(1, 3000),
+    region=st.tuples(*[st.integers(0, 2000)] * 2, *[st.integers(1, 3000)] * 2),
     block=st.tuples(st.integers(1, 600), st.integers(1, 3000)),
     whole=st.booleans(),
 )
-def test_sample_windows_cover_the_scene_once(
-    height: int, width: int, block: tuple[int, int], whole: bool
+def test_sample_windows_cover_the_region_once(
+    region: tuple[int, int, int, int], block: tuple[int, int], whole: bool
 ) -> None:
-    # The plan of a sample looks at sizes only.
-    grid, raster = SimpleNamespace(height=height, width=width), SimpleNamespace(block=block)
-    facts = cast(Scene, SimpleNamespace(grid=grid, raster=raster, _axes=None))
-    windows = list(scene_module._sample_windows(facts, whole=whole))
+    around = Window(*region)
+    windows = list(statistics._sample_windows(around, block, whole=whole))
     assert len(set(windows)) == len(windows)
-    assert sum(window.height * window.width for window in windows) == height * width
-    assert all(window.row_stop <= height and window.col_stop <= width for window in windows)
+    assert sum(window.height * window.width for window in windows) == region[2] * region[3]
+    assert all(window.intersect(around) == window for window in windows)
 
 
 # Ground sampling distance
