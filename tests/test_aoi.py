@@ -155,8 +155,6 @@ corners = st.tuples(st.floats(-9, 89), st.floats(-9, 69))
     polygons=st.lists(
         st.lists(corners, min_size=3, max_size=3, unique=True), min_size=1, max_size=3
     ),
-        st.lists(corners, min_size=3, max_size=3, unique=True), min_size=1, max_size=3
-    ),
     window=st.tuples(*[st.integers(0, 40)] * 2, *[st.integers(1, 40)] * 2),
 )
 def test_what_is_touched_holds_all_that_is_inside(
