@@ -27,7 +27,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QIcon
 
-from .. import engine, results, runner
+from .. import engine, open_layers, results, runner
 from ..errors import EngineCancelled, EngineError
 from ..feedback import FeedbackListener
 from ..parameters import absolute, engine_version
@@ -155,7 +155,78 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
 
 
 class RunAlgorithm(EngineAlgorithm):
-    """An algorithm that leaves a run: a folder with label rasters and GeoPackages."""
+    """An algorithm that leaves a run: a folder with label rasters and GeoPackages.
+
+    Attributes
+    ----------
+    FOLDER : str
+        The parameter for that folder.
+    """
+
+    FOLDER: ClassVar[str] = "INPUT"
+
+    def checkParameterValues(
+        self, parameters: Parameters, context: QgsProcessingContext
+    ) -> tuple[bool, str]:
+        """Return whether the values are of their kinds, and the run's files may be written."""
+        holds, message = super().checkParameterValues(parameters, context)
+        if not holds:
+            return holds, message
+        folder = self.path(parameters, self.FOLDER, context)
+        problem = open_layers.problem(context.project(), folder) if folder else ""
+        return not problem, problem
+
+    def prepareAlgorithm(
+        self,
+        parameters: Parameters,
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> bool:
+        """Let the project's layers go of the run's files; QGIS calls this in the main thread."""
+        # Known once and for all: a temporary folder has another name whenever it is asked for.
+        self._folder = self.path(parameters, self.FOLDER, context)
+        problem = open_layers.problem(context.project(), self._folder)
+        if problem:
+            raise QgsProcessingException(problem)
+        self._finished: list[tuple[str, Path, Path]] = []
+        self._load = self.parameterAsBool(parameters, "LOAD", context)
+        self._release = open_layers.Release(context.project(), self._folder)
+        feedback.canceled.connect(self._release.put_back_unless_begun)
+        return True
+
+    def processAlgorithm(
+        self,
+        parameters: Parameters,
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> dict[str, Any]:
+        """Do the work while no layer has a file of the run open."""
+        self._release.begin()
+        # Those that earlier steps of a model have opened; later ones open them anew.
+        store = context.temporaryLayerStore()
+        store.removeMapLayersById(open_layers.shown_ids(store.mapLayers(), self._folder))
+        try:
+            return self.work(parameters, context, feedback)
+        finally:
+            self._release.put_back()
+
+    def work(
+        self,
+        parameters: Parameters,
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> dict[str, Any]:
+        """Run the engine and return the algorithm's outputs; each algorithm has its own."""
+        raise NotImplementedError
+
+    def postProcessAlgorithm(
+        self, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> dict[str, Any]:
+        """Show the results in the project; QGIS calls this in the main thread."""
+        self._release.put_back()
+        for scene, raster, package in self._finished:
+            results.show(scene, raster, package, context, feedback, load=self._load)
+        return {}
 
     def add_run_outputs(self, *, with_folder: bool) -> None:
         """Declare what a run leaves, and the choice whether to load it.
@@ -166,7 +237,7 @@ class RunAlgorithm(EngineAlgorithm):
             True where no parameter of the algorithm stands for the folder.
         """
         load = QgsProcessingParameterBoolean("LOAD", "Add the results to the project", True)
-        load.setHelp("Segments, label raster and one layer per class, in a group of their own.")
+        load.setHelp("Segments, class map and one layer per class, in a group of their own.")
         self.addParameter(load)
         if with_folder:
             self.addOutput(QgsProcessingOutputFolder("OUTPUT", "Folder of the run"))
@@ -185,7 +256,7 @@ class RunAlgorithm(EngineAlgorithm):
         context: QgsProcessingContext,
         feedback: QgsProcessingFeedback,
     ) -> dict[str, Any]:
-        """Let results be loaded, tell what came out, and return the algorithm's outputs.
+        """Keep what is to be shown, tell what came out, and return the algorithm's outputs.
 
         Parameters
         ----------
@@ -194,10 +265,10 @@ class RunAlgorithm(EngineAlgorithm):
         """
         labels, packages = list(result["labels"]), list(result["packages"])
         record = json.loads(Path(result["record"]).read_text(encoding="utf-8"))
-        if self.parameterAsBool(parameters, "LOAD", context):
-            for scene, raster, package in zip(record["scenes"], labels, packages):
-                placed = results.placements(scene["stem"], Path(raster), Path(package))
-                results.load_on_completion(placed, context)
+        self._finished = [
+            (scene["stem"], Path(raster), Path(package))
+            for scene, raster, package in zip(record["scenes"], labels, packages)
+        ]
         share = _labelled_share(record)
         segments = sum(scene["segments"]["visible"] for scene in record["scenes"])
         feedback.pushInfo(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from qgis.core import (
-    QgsMapLayer,
     QgsProcessing,
     QgsProcessingContext,
     QgsProcessingException,
@@ -16,9 +15,10 @@ from qgis.core import (
     QgsProcessingOutputNumber,
     QgsProcessingParameterField,
     QgsProcessingParameterFileDestination,
-    QgsProcessingParameterMapLayer,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
+    QgsProcessingParameterVectorLayer,
+    QgsRasterLayer,
     QgsVectorLayer,
 )
 
@@ -60,16 +60,23 @@ a label count as errors.</p>"""
         self.addParameter(
             QgsProcessingParameterRasterLayer("INPUT", "Labels (labels.tif of a run)")
         )
-        kinds = QgsProcessing.SourceType
+        # Never one parameter for both: QGIS ends at once where the parent of a field parameter
+        # holds a raster. Optional ones start empty, so that labels are not their own reference.
         self.addParameter(
-            QgsProcessingParameterMapLayer(
-                "REFERENCE",
-                "Reference: raster of classes, or polygons",
-                types=[kinds.TypeRaster, kinds.TypeVectorPolygon],
+            QgsProcessingParameterRasterLayer(
+                "REFERENCE", "Reference: raster of classes", optional=True
+            )
+        )
+        self.addParameter(
+            QgsProcessingParameterVectorLayer(
+                "REFERENCE_POLYGONS",
+                "Or reference: polygons",
+                [QgsProcessing.SourceType.TypeVectorPolygon],
+                optional=True,
             )
         )
         field = QgsProcessingParameterField(
-            "FIELD", "Class field of the polygons", None, "REFERENCE", optional=True
+            "FIELD", "Class field of the polygons", None, "REFERENCE_POLYGONS", optional=True
         )
         field.setHelp("Holds the classes, as text or numbers.")
         self.addParameter(field)
@@ -92,10 +99,13 @@ a label count as errors.</p>"""
         if not holds:
             return holds, message
         labels = self.parameterAsRasterLayer(parameters, "INPUT", context)
-        reference = self.parameterAsLayer(parameters, "REFERENCE", context)
-        if isinstance(reference, QgsVectorLayer) and not parameters.get("FIELD"):
+        raster = self.parameterAsRasterLayer(parameters, "REFERENCE", context)
+        polygons = self.parameterAsVectorLayer(parameters, "REFERENCE_POLYGONS", context)
+        if (raster is None) == (polygons is None):
+            return False, "Choose a reference: either a raster of classes or polygons"
+        if polygons is not None and not parameters.get("FIELD"):
             return False, "Choose the field of the polygons that holds their class"
-        problem = rasters.problem(labels) or rasters.problem(reference)
+        problem = rasters.problem(labels) or rasters.problem(raster)
         return not problem, problem
 
     def prepareAlgorithm(
@@ -106,28 +116,39 @@ a label count as errors.</p>"""
     ) -> bool:
         """Take from the layers what must be taken in the main thread."""
         labels = self.parameterAsRasterLayer(parameters, "INPUT", context)
-        reference = self.parameterAsLayer(parameters, "REFERENCE", context)
-        if labels is None or reference is None:
-            raise QgsProcessingException("Labels or reference cannot be opened")
+        raster = self.parameterAsRasterLayer(parameters, "REFERENCE", context)
+        polygons = self.parameterAsVectorLayer(parameters, "REFERENCE_POLYGONS", context)
+        if labels is None or (raster is None) == (polygons is None):
+            raise QgsProcessingException(
+                "Labels or reference cannot be opened, or there are two references"
+            )
         self._labels = rasters.source(labels)
         self._options: list[str] = []
         self._files: dict[str, str] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="alps-geo-")
-        self._reference = self._source_of(reference, parameters, context)
+        self._reference = self._source_of(raster, polygons, parameters, context)
         return True
 
     def _source_of(
-        self, layer: QgsMapLayer, parameters: Parameters, context: QgsProcessingContext
+        self,
+        raster: QgsRasterLayer | None,
+        polygons: QgsVectorLayer | None,
+        parameters: Parameters,
+        context: QgsProcessingContext,
     ) -> str:
-        if not isinstance(layer, QgsVectorLayer):
-            return rasters.source(layer)
+        if polygons is None:
+            return rasters.source(raster)
         # Filters, joins, memory layers and databases: the engine shall see what the user sees.
         path = Path(self._folder.name) / "reference.gpkg"
         write_polygons(
-            path, layer.getFeatures(), layer.crs(), context.transformContext(), layer.fields()
+            path,
+            polygons.getFeatures(),
+            polygons.crs(),
+            context.transformContext(),
+            polygons.fields(),
         )
         self._options = ["--field", self.parameterAsString(parameters, "FIELD", context)]
-        self._files = {str(path): f"“{layer.name()}”"}
+        self._files = {str(path): f"“{polygons.name()}”"}
         return str(path)
 
     def processAlgorithm(

@@ -34,6 +34,7 @@ class LabelScene(RunAlgorithm):
     """
 
     NAME = "label_scene"
+    FOLDER = "OUTPUT"
     TITLE = "Label scene"
     TAGS: ClassVar[tuple[str, ...]] = (
         "segment anything",
@@ -139,16 +140,16 @@ run.json (the record).</p>"""
             raise QgsProcessingException(self.invalidRasterError(parameters, "INPUT"))
         self._scene = rasters.source(layer)
         self._crs = layer.crs()
-        return True
+        return super().prepareAlgorithm(parameters, context, feedback)
 
-    def processAlgorithm(
+    def work(
         self,
         parameters: Parameters,
         context: QgsProcessingContext,
         feedback: QgsProcessingFeedback,
     ) -> dict[str, Any]:
         """Run the engine and return its results."""
-        out = self.path(parameters, "OUTPUT", context)
+        out = self._folder
         arguments = ["label", self._scene, "-o", out]
         arguments += to_arguments(self, self._settings(), parameters, context)
         area = self._write_area(parameters, context)

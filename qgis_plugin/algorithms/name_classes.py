@@ -84,14 +84,14 @@ its numbers.</p>"""
             edits += ["--merge", group]
         return edits
 
-    def processAlgorithm(
+    def work(
         self,
         parameters: Parameters,
         context: QgsProcessingContext,
         feedback: QgsProcessingFeedback,
     ) -> dict[str, Any]:
         """Run the engine, list the classes, and return the run's results."""
-        folder = self.path(parameters, "INPUT", context)
+        folder = self._folder
         result = self.run_engine(["classes", folder, *self._edits(parameters, context)], feedback)
         if result is None:
             feedback.pushWarning("Stopped. Run it again to be sure of the names.")

@@ -40,14 +40,14 @@ model to it. Segments keep their shapes and numbers; no mask model runs, so it t
             return False, no_run(folder)
         return holds, message
 
-    def processAlgorithm(
+    def work(
         self,
         parameters: Parameters,
         context: QgsProcessingContext,
         feedback: QgsProcessingFeedback,
     ) -> dict[str, Any]:
         """Run the engine and return its results."""
-        folder = self.path(parameters, "INPUT", context)
+        folder = self._folder
         arguments = ["classify", folder]
         arguments += to_arguments(self, self.SETTINGS, parameters, context)
         result = self.run_engine(arguments, feedback)

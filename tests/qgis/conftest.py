@@ -124,3 +124,14 @@ def own_run(finished_run, tmp_path):
     import shutil
 
     return Path(shutil.copytree(finished_run["OUTPUT"], tmp_path / "run"))
+
+
+@pytest.fixture
+def project(qgis_app):
+    """Return the project, empty before and after."""
+    from qgis.core import QgsProject
+
+    found = QgsProject.instance()
+    found.clear()
+    yield found
+    found.clear()

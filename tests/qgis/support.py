@@ -2,7 +2,13 @@
 
 import time
 
-from qgis.core import QgsProcessingFeedback
+from qgis.core import (
+    QgsApplication,
+    QgsProcessingAlgRunnerTask,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+)
+from qgis.PyQt.QtCore import QEventLoop, QTimer
 
 
 class Feedback(QgsProcessingFeedback):
@@ -45,3 +51,32 @@ class Feedback(QgsProcessingFeedback):
 
     def reportError(self, text, fatalError=False):
         self.errors.append(text)
+
+
+def run_as_the_gui_does(provider, project, name, parameters, cancel_at=None):
+    """Run an algorithm in a thread of its own and let Processing load its results."""
+    from processing.gui.Postprocessing import handleAlgorithmResults
+
+    context, feedback = QgsProcessingContext(), Feedback(cancel_at)
+    context.setProject(project)
+    algorithm = provider.algorithm(name).create()
+    holds, message = algorithm.checkParameterValues(parameters, context)
+    assert holds, message
+    task = QgsProcessingAlgRunnerTask(algorithm, parameters, context, feedback)
+    loop, seen = QEventLoop(), []
+
+    def finish(successful, results):
+        seen.append((successful, results))
+        loop.quit()
+
+    task.executed.connect(finish)
+    QTimer.singleShot(120_000, loop.quit)
+    QgsApplication.taskManager().addTask(task)
+    loop.exec()
+    assert seen, "the task has not ended"
+    if feedback.isCanceled():
+        return seen[0][1]
+    assert seen[0][0], feedback.errors
+    handleAlgorithmResults(algorithm, context, feedback, parameters=parameters)
+    assert feedback.errors == []
+    return seen[0][1]

@@ -199,17 +199,36 @@ def test_labels_are_compared_with_polygons_of_any_kind(run, finished_run):
         layer.dataProvider().addFeature(feature)
     results = run(
         "evaluate_labels",
-        {"INPUT": finished_run["LABELS"], "REFERENCE": layer, "FIELD": "cover"},
+        {"INPUT": finished_run["LABELS"], "REFERENCE_POLYGONS": layer, "FIELD": "cover"},
     )
     assert 0.3 < results["ACCURACY"] < 1
     assert results["COVERAGE"] == pytest.approx(finished_run["LABELLED_SHARE"], abs=0.02)
 
 
 def test_polygons_need_a_class_field(provider, finished_run):
-    parameters = {"INPUT": finished_run["LABELS"], "REFERENCE": finished_run["SEGMENTS"]}
+    segments = finished_run["SEGMENTS"]
+    parameters = {"INPUT": finished_run["LABELS"], "REFERENCE_POLYGONS": segments}
     holds, message = check(provider, "evaluate_labels", parameters)
     assert not holds
     assert "Choose the field" in message
+
+
+def test_labels_need_one_reference(provider, finished_run):
+    labels, segments = finished_run["LABELS"], finished_run["SEGMENTS"]
+    both = {"REFERENCE": labels, "REFERENCE_POLYGONS": segments, "FIELD": "class_id"}
+    for references in ({}, both):
+        holds, message = check(provider, "evaluate_labels", {"INPUT": labels, **references})
+        assert not holds
+        assert "either a raster of classes or polygons" in message
+
+
+def test_fields_are_of_vector_layers_only(provider):
+    # QGIS ends at once where the parent of a field parameter holds a raster.
+    for algorithm in provider.algorithms():
+        for parameter in algorithm.parameterDefinitions():
+            if parameter.type() == "field":
+                parent = algorithm.parameterDefinition(parameter.parentLayerParameterName())
+                assert parent.type() in ("vector", "source")
 
 
 def test_a_web_map_is_no_reference(provider, finished_run):

@@ -91,7 +91,7 @@ def test_the_gui_lives_while_the_engine_works(facts):
 
 def test_the_layers_are_there_grouped_and_the_classes_off(facts):
     assert facts["groups"] == ["dubai", "dubai/Classes"]
-    assert {"Segments", "Labels", "class_00", "class_05"} <= set(facts["layers"])
+    assert {"Segments", "Class map", "class_00", "class_05"} <= set(facts["layers"])
     assert [name for name in facts["visible"] if name.startswith("class_")] == []
 
 

@@ -4,51 +4,13 @@ import time
 
 import pytest
 from qgis.core import (
-    QgsApplication,
     QgsLayerTreeGroup,
-    QgsProcessingAlgRunnerTask,
-    QgsProcessingContext,
-    QgsProject,
     QgsRasterLayer,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtCore import QEventLoop, QTimer
+from qgis.PyQt.QtCore import QTimer
 
-from .support import Feedback
-
-
-@pytest.fixture
-def project(qgis_app):
-    """Return the project, empty before and after."""
-    found = QgsProject.instance()
-    found.clear()
-    yield found
-    found.clear()
-
-
-def run_as_the_gui_does(provider, project, name, parameters):
-    """Run an algorithm in a thread of its own and let Processing load its results."""
-    from processing.gui.Postprocessing import handleAlgorithmResults
-
-    context, feedback = QgsProcessingContext(), Feedback()
-    context.setProject(project)
-    algorithm = provider.algorithm(name).create()
-    task = QgsProcessingAlgRunnerTask(algorithm, parameters, context, feedback)
-    loop, seen = QEventLoop(), []
-
-    def finish(successful, results):
-        seen.append((successful, results))
-        loop.quit()
-
-    task.executed.connect(finish)
-    QTimer.singleShot(120_000, loop.quit)
-    QgsApplication.taskManager().addTask(task)
-    loop.exec()
-    assert seen, "the task has not ended"
-    assert seen[0][0], feedback.errors
-    handleAlgorithmResults(algorithm, context, feedback, parameters=parameters)
-    assert feedback.errors == []
-    return seen[0][1]
+from .support import run_as_the_gui_does
 
 
 def tree(group):
@@ -80,7 +42,7 @@ def test_layers_are_grouped_named_and_single_classes_are_off(
             [
                 ("Masks", False),
                 ("Segments", True),
-                ("Labels", True),
+                ("Class map", True),
                 ("Classes", False, [(name, False) for name in names]),
             ],
         )
@@ -91,7 +53,7 @@ def test_raster_and_segments_have_the_same_names_and_colours(
     engine, provider, project, scene, tmp_path
 ):
     label(provider, project, scene, tmp_path / "out")
-    raster = project.mapLayersByName("Labels")[0].renderer()
+    raster = project.mapLayersByName("Class map")[0].renderer()
     segments = project.mapLayersByName("Segments")[0].renderer()
     assert (raster.type(), segments.type()) == ("paletted", "categorizedSymbol")
     assert segments.classAttribute() == "class_id"
