@@ -62,7 +62,7 @@ def test_the_batch_runs(engine, tmp_path):
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1]) == {
         "rows": 2,
-        "layers": ["Labels", "Labels", "Segments", "Segments"],
+        "layers": ["Class map", "Class map", "Segments", "Segments"],
     }
     found = []
     for name in ("coarse", "fine"):

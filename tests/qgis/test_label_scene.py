@@ -130,7 +130,10 @@ def test_an_area_of_interest_may_have_another_crs(engine, run, scene, tmp_path, 
     layer = make_layer(crs, left_half(scene, crs))
     parameters = {"INPUT": scene, "MODEL": "builtin", "N_CLASSES": 3, "AOI": layer}
     results = run("label_scene", {**parameters, "OUTPUT": str(tmp_path / "out")})
-    left, right = labelled_half(results)
+    part, whole = QgsRasterLayer(results["LABELS"]), QgsRasterLayer(scene)
+    assert abs(part.width() - whole.width() / 2) <= 2
+    parameters["FULL_EXTENT"] = True
+    left, right = labelled_half(run("label_scene", {**parameters, "OUTPUT": str(tmp_path / "all")}))
     assert left > 0.3
     assert right == 0
 
@@ -147,6 +150,7 @@ def test_an_extent_is_an_area_of_interest(engine, run, scene, tmp_path):
     box = left_half(scene, "EPSG:32640").boundingBox()
     text = f"{box.xMinimum()},{box.xMaximum()},{box.yMinimum()},{box.yMaximum()} [EPSG:32640]"
     parameters = {"INPUT": scene, "MODEL": "builtin", "N_CLASSES": 3, "EXTENT": text}
+    parameters["FULL_EXTENT"] = True
     left, right = labelled_half(run("label_scene", {**parameters, "OUTPUT": str(tmp_path / "out")}))
     assert left > 0.3
     assert right == 0
