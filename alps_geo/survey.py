@@ -71,8 +71,9 @@ def measure_blocks(scene: Scene, *, skip_unreadable: bool = False) -> Blocks | N
     if len(set(scene.bands)) == 1:
         return None
     seen = valid_px = 0
-    for window in _squares(raster.grid):
-        if not _is_wanted(scene, window):
+    for square in _squares(raster.grid):
+        window = _wanted(scene, square)
+        if window is None:
             continue
         try:
             pixels, valid = raster.read(window)
@@ -100,15 +101,15 @@ def _squares(grid: Grid) -> Iterator[Window]:
         yield Window(row, col, min(SIDE, grid.height - row), min(SIDE, grid.width - col))
 
 
-def _is_wanted(scene: Scene, window: Window) -> bool:
-    """Return whether some of the window is in the area of interest, so that it will be read."""
-    if scene.aoi is None:
-        return True
+def _wanted(scene: Scene, window: Window) -> Window | None:
+    """Return the part of a window of the file that will be read, None where nothing is."""
+    part = window.intersect(scene.source_of(scene.region))
+    if part is None or scene.aoi is None:
+        return part
     source, grid = scene.raster.grid, scene.whole
     down, across = grid.height / source.height, grid.width / source.width
-    row, col = math.floor(window.row * down), math.floor(window.col * across)
-    row_stop = min(grid.height, math.ceil(window.row_stop * down))
-    col_stop = min(grid.width, math.ceil(window.col_stop * across))
+    row, col = math.floor(part.row * down), math.floor(part.col * across)
+    row_stop, col_stop = math.ceil(part.row_stop * down), math.ceil(part.col_stop * across)
     placed = Window(row, col, row_stop - row, col_stop - col)
     seen = placed.shift(-scene.part.row, -scene.part.col).intersect(scene.grid.window)
-    return seen is not None and bool(scene.aoi.inside(seen).any())
+    return part if seen is not None and scene.aoi.inside(seen).any() else None

@@ -105,7 +105,6 @@ def compare(
     ways = {
         "crop, labelled": [*label, crop],
         "area, labelled": [*label, address, "--aoi", area],
-        "area, full extent": [*label, address, "--aoi", area, "--full-extent"],
         "area, info": [
             sys.executable, "-m", "alps_geo.cli", "info", address, "--aoi", area,
             "--model", "builtin", "--progress", "none",
