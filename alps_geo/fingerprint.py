@@ -42,6 +42,8 @@ def fingerprint(raster: Raster, grid: Grid, aoi: Aoi | None, place: Window) -> s
         raster.nodata,
         None if aoi is None else aoi.digest,
     ]
+    if raster.nearness is not None:  # without, fingerprints are those of earlier versions
+        facts.append((raster.nearness.tolerance, raster.nearness.values))
     digest = hashlib.sha256(repr(facts).encode())
     # Viewers write statistics and overviews beside an image; they do not change it.
     files = [file for file in raster.files if not file.endswith((".aux.xml", ".ovr"))]

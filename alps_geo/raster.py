@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from .bands import find_bands
+from .collar import Collar, Nearness, check_nodata, find_collar, find_nearness
 from .datasets import (
     READ_ERRORS,
     close_all,
@@ -46,6 +47,7 @@ MAX_BANDS = 4096
 MAX_BLOCK_BYTES = 2**30
 #: Sources of mosaics that made a read of this process fail.
 _FAILED: dict[str, tuple[MissingSource, ...]] = {}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,10 @@ class Raster:
         Files of a mosaic that are not there.
     messages, warnings : tuple of str
         What the user may want to, and should, know.
+    nearness : Nearness or None
+        What belongs to a collar, where the user gave a tolerance.
+    collar : Collar or None
+        None until found: `with_collar`.
     """
 
     path: str
@@ -103,6 +109,8 @@ class Raster:
     missing: tuple[MissingSource, ...]
     messages: tuple[str, ...]
     warnings: tuple[str, ...]
+    nearness: Nearness | None = None
+    collar: Collar | None = None
 
     @property
     def stem(self) -> str:
@@ -127,6 +135,13 @@ class Raster:
             return self  # an address
         return dataclasses.replace(self, path=str(Path(self.path).absolute()))
 
+    def with_collar(self) -> Raster:
+        """Return the raster that knows its border of nearly nodata; this reads all of the file."""
+        if self.nearness is None:
+            return self
+        collar = find_collar(self.grid, lambda window: self._guard(window, self._read_marks))
+        return dataclasses.replace(self, collar=collar)
+
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read a window.
 
@@ -135,7 +150,8 @@ class Raster:
         pixels : ndarray of `dtype`, shape (3, height, width)
         valid : ndarray of bool, shape (height, width)
             False where the mask, alpha or all bands' nodata say so, and where a band is NaN or
-            infinite; never because a pixel is black.
+            infinite, and in the collar that the user's tolerance makes; else never because a
+            pixel is black.
 
         Raises
         ------
@@ -144,13 +160,21 @@ class Raster:
         SceneError
             If the file is gone, or another one than was opened.
         """
+        seen = None if self.collar is None else self.collar.seen_from(window)
+        if self.collar is None or seen is None:
+            return self._guard(window, self._read_pixels)
+        pixels, valid = self._guard(seen, self._read_pixels)
+        near, _ = self._guard(seen, self._read_marks)
+        valid &= ~self.collar.find(near, seen)
+        rows, cols = window.shift(-seen.row, -seen.col).slices
+        return pixels[:, rows, cols], valid[rows, cols]
+
+    def _guard(self, window: Window, read: Callable[[DatasetReader, RasterioWindow], T]) -> T:
+        """Read something of a window, and refuse what cannot be read, or has changed."""
         self._check_sources(window)
-        part = for_gdal(window)
-        different = sorted(set(self.bands))
         try:
             with opened(self.path) as dataset:
-                pixels = dataset.read(different, window=part, out_dtype=self.dtype)
-                valid = self._read_valid(dataset, part)
+                found = read(dataset, for_gdal(window))
         except READ_ERRORS as error:
             # Where a read has failed, GDAL may give zeros the next time, without an error.
             close_all()
@@ -162,6 +186,14 @@ class Raster:
                 " off: copy or download it again"
             ) from error
         self._check_unchanged()
+        return found
+
+    def _read_pixels(
+        self, dataset: DatasetReader, part: RasterioWindow
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        different = sorted(set(self.bands))
+        pixels = dataset.read(different, window=part, out_dtype=self.dtype)
+        valid = self._read_valid(dataset, part)
         if pixels.dtype.kind == "f":
             valid &= np.isfinite(pixels).all(axis=0)
         if self.bands != tuple(different):
@@ -199,14 +231,27 @@ class Raster:
             )
 
     def _read_valid(self, dataset: DatasetReader, part: RasterioWindow) -> NDArray[np.bool_]:
-        valid = np.ones((int(part.height), int(part.width)), bool)
-        if self.mask == "dataset":
-            valid = dataset.read_masks(self.bands[0], window=part) > 0
+        valid = ~self._read_masked(dataset, part)
         if self.mask == "nodata" or self.chosen_nodata is not None:
             valid &= self._read_known(dataset, part)
-        if self.alpha is not None:
-            valid &= dataset.read(self.alpha, window=part) > 0
         return valid
+
+    def _read_masked(self, dataset: DatasetReader, part: RasterioWindow) -> NDArray[np.bool_]:
+        masked = np.zeros((int(part.height), int(part.width)), bool)
+        if self.mask == "dataset":
+            masked |= dataset.read_masks(self.bands[0], window=part) == 0
+        if self.alpha is not None:
+            masked |= ~(dataset.read(self.alpha, window=part) > 0)
+        return masked
+
+    def _read_marks(
+        self, dataset: DatasetReader, part: RasterioWindow
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return where pixels are near nodata or masked, and where they are masked."""
+        masked = self._read_masked(dataset, part)
+        return masked if self.nearness is None else masked | self.nearness.read(
+            dataset, part
+        ), masked
 
     def _read_known(self, dataset: DatasetReader, part: RasterioWindow) -> NDArray[np.bool_]:
         """Return where a band has a value: one is enough, deep shadow is 0 in some, not in all."""
@@ -305,7 +350,7 @@ def _describe(dataset: DatasetReader, path: str, name: str, settings: SceneSetti
             f"{name}: has {len(dataset.subdatasets)} pages; the first is used, see `subdataset`"
         )
     dtype = str(np.result_type(*(dataset.dtypes[band - 1] for band in bands)))
-    _check_nodata(settings.nodata, dtype, name)
+    check_nodata(settings.nodata, dtype, name)
     grid, caveats = find_grid(dataset, name)
     return Raster(
         path=path,
@@ -328,6 +373,9 @@ def _describe(dataset: DatasetReader, path: str, name: str, settings: SceneSetti
         missing=mosaic.missing,
         messages=tuple(messages),
         warnings=tuple(caveats),
+        nearness=find_nearness(
+            settings.nodata_tolerance, settings.nodata, dataset.nodatavals, roles.alpha, name
+        ),
     )
 
 
@@ -346,18 +394,6 @@ def _remember_failure(path: str, window: Window) -> None:
 def _container(path: str, files: Sequence[str]) -> str:
     """Return the file whose time and size tell whether a raster has changed."""
     return files[0] if files and is_part(path) else path
-
-
-def _check_nodata(nodata: float | None, dtype: str, name: str) -> None:
-    """Refuse a value that no pixel can have: it would mask nothing, without a word."""
-    if nodata is None or np.dtype(dtype).kind == "f":
-        return
-    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
-    if not (least <= nodata <= most and float(nodata).is_integer()):
-        raise SceneError(
-            f"{name}: `nodata` {nodata:g} cannot be in {dtype} pixels; choose a whole number from"
-            f" {least} to {most}"
-        )
 
 
 def _check_size(dataset: DatasetReader, name: str) -> None:

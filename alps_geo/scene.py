@@ -216,6 +216,8 @@ class Scene:
             masks.append(f"nodata {', '.join(values)}")
         elif raster.mask == "dataset":
             masks.append("mask in the file")
+        if raster.nearness is not None:
+            masks.append(f"what is within {raster.nearness.tolerance:g} of nodata at the border")
         return {
             "path": self.name,
             "format": raster.driver,
@@ -304,7 +306,7 @@ def open_scene(path: str, settings: SceneSettings) -> Scene:
             aoi = aoi.shift(-part.row, -part.col)
     scene = Scene(raster, whole.crop(part), whole, part, aoi, settings, "")
     found = fingerprint(raster, scene.grid, aoi, scene.source_of(scene.region))
-    return dataclasses.replace(scene, fingerprint=found)
+    return dataclasses.replace(scene, raster=raster.with_collar(), fingerprint=found)
 
 
 def _check_stretch(raster: Raster, kind: str) -> None:

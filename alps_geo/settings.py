@@ -173,6 +173,14 @@ class SceneSettings(SettingsPart):
         "Pixels with this value in all bands hold no data, whatever value the file declares.",
         metavar="VALUE",
     )
+    nodata_tolerance: float | None = setting(
+        None,
+        "Pixels this close to the nodata value in all bands hold no data either where they hang"
+        " together with the scene's border or a masked area, as collars in JPEG do. Costs a read"
+        " of the whole file, remote ones too.",
+        metavar="VALUE",
+        least=0.0,
+    )
     aoi: str | None = setting(
         None, "Label only inside the polygons of this vector file (any CRS).", metavar="FILE"
     )
@@ -196,6 +204,9 @@ class SceneSettings(SettingsPart):
         # NaN and infinity never hold data; NaN would also differ from itself when a run goes on.
         finite = self.nodata is None or math.isfinite(self.nodata)
         _check(finite, "nodata", "must be a finite number, or be left out", self.nodata)
+        tolerance = self.nodata_tolerance
+        finite = tolerance is None or 0 <= tolerance < math.inf
+        _check(finite, "nodata_tolerance", "must be a number from 0, or be left out", tolerance)
         _check(self.gsd is None or self.gsd > 0, "gsd", "must be above 0 metres", self.gsd)
 
     def _check_limits(self) -> None:

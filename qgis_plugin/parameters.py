@@ -35,6 +35,7 @@ _TITLES = {
     "stretch_percentiles": "Percentiles of the stretch",
     "stretch_range": "Range of values to stretch",
     "nodata": "Value of pixels without data",
+    "nodata_tolerance": "Tolerance of that value at borders",
     "gsd": "Ground sampling distance",
     "n_classes": "Number of classes",
     "classes": "Class model",

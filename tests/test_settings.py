@@ -43,6 +43,11 @@ from alps_geo.settings import Settings, all_settings, option_name
         ({"stretch_percentiles": (2.0, 101.0)}, r"from 0 to 100, not \(2.0, 101.0\)"),
         ({"stretch_percentiles": (2.0, 98.0), "stretch": "minmax"}, "`stretch` must be percentile"),
         ({"nodata": float("nan")}, "`nodata` must be a finite number, or be left out, not nan"),
+        ({"nodata_tolerance": -1.0}, "`nodata_tolerance` must be a number from 0, or be left out"),
+        (
+            {"nodata_tolerance": float("nan")},
+            "`nodata_tolerance` must be a number from 0.* not nan",
+        ),
         ({"overlap": 33}, "even number"),
         ({"area_threshold": 0.0}, "`area_threshold` must be above 0"),
         ({"area_threshold": 2.0}, "`area_threshold` must be above 0 and at most 1, not 2.0"),
@@ -80,7 +85,9 @@ def test_every_setting_has_a_help_text_and_a_name_of_its_own() -> None:
     assert all(item.metadata["help"].endswith((".", "]")) for _, item in all_settings())
 
 
-@pytest.mark.parametrize("name", ["subdataset", "stretch_range", "stretch_percentiles", "nodata"])
+@pytest.mark.parametrize(
+    "name", ["subdataset", "stretch_range", "stretch_percentiles", "nodata", "nodata_tolerance"]
+)
 def test_settings_that_came_later_are_nothing_where_nobody_chose_them(name: str) -> None:
     # Run folders of earlier versions do not have them, and must be gone on with.
     assert getattr(Settings().scene, name) is None
