@@ -1,4 +1,4 @@
-"""Open datasets of this process: one for each file and thread, and what is done where one fails."""
+"""Open datasets of this process: one for each file and thread; what fails, and what is no image."""
 
 from __future__ import annotations
 
@@ -18,12 +18,21 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
+from .errors import SceneError
 from .grid import Window
 from .mosaic import MissingSource
 from .paths import file_stamp, shown_name
 
 #: What reading can raise where a file, not the program, is at fault.
 READ_ERRORS = (RasterioError, CPLE_BaseError, OSError)
+#: What opens as rasters but is no image: maps drawn by a server without end, catalogues, pages.
+REFUSED_DRIVERS = frozenset(
+    ["WMS", "WMTS", "WCS", "EEDAI", "PLMOSAIC", "STACIT", "STACTA", "GTI", "PDF", "DERIVED"]
+)
+#: Beyond this a header is damaged; imaging spectrometers have some hundred bands.
+MAX_BANDS = 4096
+#: A block is read whole: one above this cannot be read in bounded memory.
+MAX_BLOCK_BYTES = 2**30
 #: Side of each place where a band is looked at, in pixels.
 SAMPLE_SIDE = 64
 OPTIONS: dict[str, str | int] = {
@@ -103,3 +112,29 @@ def sample_band(
             # Reading says more of it. A failure leaves zeros behind in what is open.
             close_all()
     return np.concatenate(found)
+
+
+def check_size(dataset: DatasetReader, name: str) -> None:
+    """Refuse what is no image, damaged or too much, before anything is allocated for it."""
+    if dataset.driver in REFUSED_DRIVERS:
+        raise SceneError(
+            f"{name}: is no image, but {dataset.driver}; save the part to label as a GeoTIFF"
+        )
+    if dataset.count == 0:
+        raise SceneError(f"{name}: holds no image; give a raster with pixels")
+    if dataset.count > MAX_BANDS:
+        raise SceneError(
+            f"{name}: claims {dataset.count} bands of {dataset.height} x {dataset.width} pixels,"
+            f" more than {MAX_BANDS}; the file is damaged: copy or download it again"
+        )
+    height, width = dataset.block_shapes[0]
+    # An index that points to the ends of the earth cannot be an image either.
+    if height * width * np.dtype(_plain(dataset.dtypes[0])).itemsize > MAX_BLOCK_BYTES:
+        raise SceneError(
+            f"{name}: stores {height} x {width} pixels in one piece, too much for bounded memory;"
+            " save it again with TILED=YES (Translate in QGIS, or rio convert)"
+        )
+
+
+def _plain(dtype: str) -> str:
+    return "complex64" if dtype.startswith("complex_int") else dtype

@@ -22,6 +22,8 @@ from .bands import find_bands
 from .collar import Collar, Nearness, check_nodata, find_collar, find_nearness
 from .datasets import (
     READ_ERRORS,
+    REFUSED_DRIVERS,
+    check_size,
     close_all,
     for_gdal,
     is_raster,
@@ -37,14 +39,6 @@ from .parts import choose_part, is_part, list_parts, part_stem, plain_part, prod
 from .paths import check_file, file_stamp, shown_name
 from .settings import SceneSettings
 
-#: What opens as rasters but is no image: maps drawn by a server without end, catalogues, pages.
-REFUSED_DRIVERS = frozenset(
-    ["WMS", "WMTS", "WCS", "EEDAI", "PLMOSAIC", "STACIT", "STACTA", "GTI", "PDF", "DERIVED"]
-)
-#: Beyond this a header is damaged; imaging spectrometers have some hundred bands.
-MAX_BANDS = 4096
-#: A block is read whole: one above this cannot be read in bounded memory.
-MAX_BLOCK_BYTES = 2**30
 #: Sources of mosaics that made a read of this process fail.
 _FAILED: dict[str, tuple[MissingSource, ...]] = {}
 T = TypeVar("T")
@@ -339,7 +333,7 @@ def _cannot_open(path: str, name: str, error: BaseException) -> SceneError:
 
 def _describe(dataset: DatasetReader, path: str, name: str, settings: SceneSettings) -> Raster:
     """Make a Raster of an open dataset."""
-    _check_size(dataset, name)
+    check_size(dataset, name)
     mosaic = _look_at_sources(path) if dataset.driver == "VRT" else Mosaic()
     roles = find_bands(
         dataset, name, settings.bands, lambda band: sample_band(dataset, band, mosaic.missing)
@@ -394,29 +388,3 @@ def _remember_failure(path: str, window: Window) -> None:
 def _container(path: str, files: Sequence[str]) -> str:
     """Return the file whose time and size tell whether a raster has changed."""
     return files[0] if files and is_part(path) else path
-
-
-def _check_size(dataset: DatasetReader, name: str) -> None:
-    """Refuse what is no image, damaged or too much, before anything is allocated for it."""
-    if dataset.driver in REFUSED_DRIVERS:
-        raise SceneError(
-            f"{name}: is no image, but {dataset.driver}; save the part to label as a GeoTIFF"
-        )
-    if dataset.count == 0:
-        raise SceneError(f"{name}: holds no image; give a raster with pixels")
-    if dataset.count > MAX_BANDS:
-        raise SceneError(
-            f"{name}: claims {dataset.count} bands of {dataset.height} x {dataset.width} pixels,"
-            f" more than {MAX_BANDS}; the file is damaged: copy or download it again"
-        )
-    height, width = dataset.block_shapes[0]
-    # An index that points to the ends of the earth cannot be an image either.
-    if height * width * np.dtype(_plain(dataset.dtypes[0])).itemsize > MAX_BLOCK_BYTES:
-        raise SceneError(
-            f"{name}: stores {height} x {width} pixels in one piece, too much for bounded memory;"
-            " save it again with TILED=YES (Translate in QGIS, or rio convert)"
-        )
-
-
-def _plain(dtype: str) -> str:
-    return "complex64" if dtype.startswith("complex_int") else dtype
