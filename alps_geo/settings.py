@@ -176,8 +176,8 @@ class SceneSettings(SettingsPart):
     nodata_tolerance: float | None = setting(
         None,
         "Pixels this close to the nodata value in all bands hold no data either where they hang"
-        " together with the scene's border or a masked area, as collars in JPEG do. Costs a read"
-        " of the whole file, remote ones too.",
+        " together with the scene's border or a masked area, as collars in JPEG do (from 10 at"
+        " quality 95 to 40 at 75). Costs a read of the whole file, remote ones too.",
         metavar="VALUE",
         least=0.0,
     )

@@ -6,9 +6,11 @@ import pickle
 from functools import lru_cache
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -266,6 +268,24 @@ def test_a_resampled_scene_has_no_collar_either(make_scene: SceneFactory) -> Non
     centre = outside()[1::2, 1::2]
     assert not found[ndimage.binary_erosion(centre, iterations=2, border_value=1)].any()
     assert found[ndimage.binary_erosion(~centre, iterations=2)].all()
+
+
+def test_a_collar_reaches_an_area_of_interest_from_far_away(
+    make_scene: SceneFactory, tmp_path: Path
+) -> None:
+    pixels = bright(np.zeros((SIDE, SIDE), bool))
+    pixels[:, 32:64] = pixels[100:132, 64:200] = pixels[220:260, 100:250] = 5
+    pixels[:, :64] = 5
+    path = make_scene(pixels)
+    box = shapely.box(320000 + 2 * 96, 2780000 - 2 * 300, 320000 + 2 * 260, 2780000 - 2 * 90)
+    area = tmp_path / "area.gpkg"
+    geopandas.GeoSeries([box], crs="EPSG:32640").to_file(area)
+    whole = valid(opened(path))
+    scene = open_scene(str(path), SceneSettings(nodata=0, nodata_tolerance=12, aoi=str(area)))
+    assert scene.grid.window.height < SIDE
+    assert np.array_equal(valid(scene), whole[90:300, 96:260])
+    assert not whole[104:128, 100:190].any()
+    assert whole[220:260, 100:250].all()
 
 
 def test_labels_end_where_the_collar_begins(make_scene: SceneFactory, tmp_path: Path) -> None:

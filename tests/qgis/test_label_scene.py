@@ -44,12 +44,13 @@ def test_ranges_of_pixel_values_become_settings_of_the_engine(engine, run, scene
             "N_CLASSES": 3,
             "STRETCH_RANGE": "-5.5,250",
             "NODATA": 0,
+            "NODATA_TOLERANCE": 12.5,
             "OUTPUT": str(tmp_path / "out"),
         },
     )
     settings = read_record(results)["settings"]["scene"]
     assert settings["stretch_range"] == [-5.5, 250]
-    assert settings["nodata"] == 0
+    assert (settings["nodata"], settings["nodata_tolerance"]) == (0, 12.5)
     assert settings["stretch_percentiles"] is settings["subdataset"] is None
 
 
