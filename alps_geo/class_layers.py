@@ -223,8 +223,8 @@ def _remove_classes(database: sqlite3.Connection, kept: tuple[int, ...]) -> None
         "UPDATE classes SET segments = 0, area_px = 0, share = 0 WHERE class_id = ?", gone
     )
     database.executemany(
-        f"DELETE FROM classes WHERE class_id = ? AND NOT ({noted})",
-        gone,  # nosec B608
+        f"DELETE FROM classes WHERE class_id = ? AND NOT ({noted})",  # nosec B608
+        gone,
     )
 
 
