@@ -218,11 +218,13 @@ class _Placer(QgsProcessingLayerPostProcessorInterface):
         layer.setName(place.name)
         # Processing may have a style of its own for polygons.
         layer.loadDefaultStyle()
+        # Before the mark: QGIS may have put the layer into the group of another run.
+        group = self._run.group()
         _mark(layer, place)
         node = root.findLayer(layer.id())
         if node is None:
             return
-        group = _inner_group(self._run.group(), place.groups)
+        group = _inner_group(group, place.groups)
         clone = node.clone()
         clone.setCustomProperty(_ORDER, place.order)
         clone.setItemVisibilityChecked(place.visible)
@@ -248,11 +250,12 @@ class _Run:
         root, run = self.project.layerTreeRoot(), same_path(self.package)
         groups = list(_groups(root))
         own = {layer.id() for layer in own_layers(self.project, self.labels, self.package).values()}
-        for group in groups:
-            ours = str(group.customProperty(_RUN, ""))
-            # The run's folder may have been moved together with the project.
-            moved = ours and not own.isdisjoint(_direct_layers(group))
-            if ours == run or moved:
+        ours = {str(group.customProperty(_RUN, "")): group for group in reversed(groups)}
+        if run in ours:
+            return ours[run]
+        for path, group in ours.items():
+            # The run's folder may have been moved, or copied, together with the project.
+            if path and not own.isdisjoint(_direct_layers(group)) and not self._shows(group, path):
                 group.setCustomProperty(_RUN, run)
                 return group
         names = {group.name() for group in groups}
@@ -263,6 +266,10 @@ class _Run:
         group = _insert_group(root, 0, name, is_open=True)
         group.setCustomProperty(_RUN, run)
         return group
+
+    def _shows(self, group: QgsLayerTreeGroup, package: str) -> bool:
+        layers = map(self.project.mapLayer, _direct_layers(group))
+        return any(layer is not None and file_of(layer) == package for layer in layers)
 
     def make_current(self) -> None:
         """Make the segments the current layer: QGIS puts the next layers above that one."""

@@ -61,8 +61,8 @@ run.json (the record).</p>"""
         "masks": 87,
         "polygons": 91,
         "classes": 93,
-        "raster": 96,
-        "package": 100,
+        "package": 97,
+        "raster": 100,
     }
     REQUIRED: ClassVar[tuple[str, ...]] = ()
     BASIC: ClassVar[tuple[str, ...]] = ("model", "n_classes", "area_threshold")

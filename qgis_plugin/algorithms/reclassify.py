@@ -18,8 +18,9 @@ class Reclassify(RunAlgorithm):
     TAGS = ("clustering", "number of classes")
     HELP = """<p>Finds another number of classes for a run of <i>Label scene</i>, or applies a class
 model to it. Segments keep their shapes and numbers; no mask model runs, so it takes seconds.</p>
-<p>The files in the folder are written anew: names given to classes are lost.</p>"""
-    STAGE_ENDS: ClassVar[dict[str, float]] = {"classes": 30, "raster": 60, "package": 100}
+<p>The files in the folder are written anew: names given to classes are lost.
+Segments whose class was corrected by hand get the new class that stands for the chosen one.</p>"""
+    STAGE_ENDS: ClassVar[dict[str, float]] = {"classes": 30, "package": 70, "raster": 100}
     SETTINGS: ClassVar[tuple[str, ...]] = ("n_classes", "classes", "seed")
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:

@@ -24,6 +24,7 @@ class Feedback(QgsProcessingFeedback):
         super().__init__(False)
         self.infos, self.warnings, self.console, self.commands = [], [], [], []
         self.stages, self.errors, self.percents = [], [], []
+        self.percent_at = {}
         self.cancelled_at = 0.0
         self._cancel_at = cancel_at
         self.progressChanged.connect(self._keep_percent)
@@ -33,6 +34,7 @@ class Feedback(QgsProcessingFeedback):
 
     def setProgressText(self, text):
         self.stages.append(text)
+        self.percent_at.setdefault(text, self.progress())
         if self._cancel_at and self._cancel_at in text:
             self.cancelled_at = time.monotonic()
             self.cancel()

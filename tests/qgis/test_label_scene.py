@@ -87,8 +87,28 @@ def test_progress_is_told_by_stage_and_only_grows(engine, run, scene, tmp_path):
     assert "Tiles …" in feedback.stages
     assert feedback.percents == sorted(feedback.percents)
     assert feedback.percents[-1] == 100
+    assert_each_stage_has_a_share(feedback)
     assert re.search(r"[\d,]+ segments in 3 classes label \d", "\n".join(feedback.infos))
     assert feedback.commands == []
+
+
+def assert_each_stage_has_a_share(feedback):
+    starts = list(feedback.percent_at.values())
+    assert len(starts) > 1
+    assert all(one < other for one, other in zip(starts, [*starts[1:], 100], strict=True)), (
+        feedback.percent_at
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("reclassify", {"N_CLASSES": 3}), ("name_classes", {"CLASSES": [0, "Roof", ""]})],
+)
+def test_the_bar_is_full_only_at_the_end(engine, run, own_run, name, changes):
+    feedback = Feedback()
+    run(name, {"INPUT": str(own_run), **changes}, feedback)
+    assert feedback.percents == sorted(feedback.percents)
+    assert_each_stage_has_a_share(feedback)
 
 
 def make_layer(crs, geometry):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from osgeo import gdal
 from qgis.core import (
+    QgsLayerTreeRegistryBridge,
     QgsMapRendererParallelJob,
     QgsMapSettings,
     QgsProcessingContext,
@@ -319,12 +320,25 @@ def test_what_an_analyst_changed_about_our_layers_is_kept(provider, project, sho
     assert project.layerTreeRoot().findLayer(raster.id()).parent().name() == "Mine"
 
 
-def test_scenes_of_the_same_name_have_a_group_each(engine, provider, project, scene, tmp_path):
+def put_new_layers_into(project, group):
+    """Choose where QGIS puts layers, as it does itself when a layer of a group is current."""
+    point = QgsLayerTreeRegistryBridge.InsertionPoint(group, 0)
+    project.layerTreeRegistryBridge().setLayerInsertionPoint(point)
+
+
+@pytest.mark.parametrize("into", ["top", "first run", "classes of the first run"])
+def test_scenes_of_the_same_name_have_a_group_each(
+    engine, provider, project, scene, tmp_path, into
+):
     parameters = {"INPUT": scene, "MODEL": "builtin", "N_CLASSES": 3}
     for name in ("first", "second"):
         run_as_the_gui_does(
             provider, project, "label_scene", {**parameters, "OUTPUT": str(tmp_path / name)}
         )
+        first = project.layerTreeRoot().findGroup("dubai_piece")
+        if into != "top":
+            put_new_layers_into(project, first.findGroup("Classes") if "cl" in into else first)
+    put_new_layers_into(project, project.layerTreeRoot())
     project.write(str(tmp_path / "project.qgs"))
     project.clear()
     project.read(str(tmp_path / "project.qgs"))
@@ -336,6 +350,30 @@ def test_scenes_of_the_same_name_have_a_group_each(engine, provider, project, sc
     assert [group.name() for group in root.findGroups()] == names
     for group, count in zip(root.findGroups(), (5, 3), strict=True):
         assert len(group.findGroup("Classes").findLayers()) == count
+
+
+def test_a_layer_moved_into_the_group_of_another_run_takes_no_group_along(
+    engine, provider, project, scene, tmp_path
+):
+    parameters = {"INPUT": scene, "MODEL": "builtin", "N_CLASSES": 3}
+    for name in ("first", "second"):
+        run_as_the_gui_does(
+            provider, project, "label_scene", {**parameters, "OUTPUT": str(tmp_path / name)}
+        )
+    root = project.layerTreeRoot()
+    second, first = root.findGroups()
+    raster = next(node for node in second.findLayers() if node.name() == "Class map")
+    first.insertChildNode(0, raster.clone())
+    second.removeChildNode(raster)
+    root.insertChildNode(-1, second.clone())
+    root.removeChildNode(second)
+    for name, count in (("second", 5), ("first", 4)):
+        changes = {"INPUT": str(tmp_path / name), "N_CLASSES": count}
+        run_as_the_gui_does(provider, project, "reclassify", changes)
+    counts = {
+        group.name(): len(group.findGroup("Classes").findLayers()) for group in root.findGroups()
+    }
+    assert counts == {"dubai_piece": 4, "dubai_piece (second)": 5}
 
 
 @pytest.mark.parametrize("name", ["reclassify", "name_classes"])
