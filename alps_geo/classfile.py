@@ -48,8 +48,10 @@ def write(path: Path, header: Mapping[str, Any], tensors: Tensors) -> None:
         with replacing(path) as temporary:
             temporary.write_bytes(content)
     except OutputError as error:
+        place = str(error).removeprefix("cannot write ")
         raise OutputError(
-            f"{error} (the class model); choose a folder that you may write to, on a disk with room"
+            f"cannot write the class model {place}; choose a folder that you may write to, on a"
+            " disk with room"
         ) from error
 
 

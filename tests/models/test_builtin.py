@@ -286,7 +286,8 @@ def test_a_wider_gate_lets_larger_regions_be_made() -> None:
     for threshold in (0.1, 0.3, 0.9):
         model = BuiltinModel(MaskSettings(area_threshold=threshold))
         shares[threshold] = model.segment(pixels, all_valid(pixels))[0].runs.areas.max() / total
-    assert shares[0.1] == shares[0.3] <= 0.25 < shares[0.9] <= 0.9
+    # What is smaller than any region may be joins a region that is full already.
+    assert shares[0.1] == shares[0.3] < 0.3 < shares[0.9] <= 0.9
 
 
 def test_a_lower_least_area_lets_smaller_regions_be_made() -> None:
