@@ -139,20 +139,20 @@ def _sample_windows(region: Window, block: tuple[int, int], *, whole: bool) -> I
     top, left = region.row // height * height, region.col // width * width
     down, across = -(-(region.row_stop - top) // height), -(-(region.col_stop - left) // width)
     count = down * across
-    # Steps of the golden ratio spread any number of first windows evenly over the region.
-    stride = 1 if whole else _coprime(round(count * 0.6180339887), count)
-    for index in range(count):
-        row, col = divmod(index * stride % count, across)
+    for index in range(count) if whole else spread(count):
+        row, col = divmod(index, across)
         window = Window(top + row * height, left + col * width, height, width).intersect(region)
         if window is not None:
             yield window
 
 
-def _coprime(number: int, count: int) -> int:
-    """Return the first number from `number` on that shares no divisor with `count`."""
-    while math.gcd(number, count) != 1:
-        number += 1
-    return number
+def spread(count: int) -> Iterator[int]:
+    """Yield the numbers below `count`, each once, any number of first ones spread evenly."""
+    stride = round(count * 0.6180339887)  # steps of the golden ratio
+    while math.gcd(stride, count) != 1:
+        stride += 1
+    for index in range(count):
+        yield index * stride % count
 
 
 def _area(window: Window) -> int:

@@ -10,6 +10,7 @@ from .errors import ReadError
 from .grid import Grid, Window
 from .progress import Progress
 from .scene import Scene
+from .statistics import spread
 
 #: Side of the squares that are looked at, in the file's own pixels.
 SIDE = 512
@@ -92,12 +93,8 @@ def measure_blocks(scene: Scene, *, skip_unreadable: bool = False) -> Blocks | N
 def _squares(grid: Grid) -> Iterator[Window]:
     """Yield squares that cover the grid, any number of first ones spread evenly over it."""
     down, across = -(-grid.height // SIDE), -(-grid.width // SIDE)
-    count = down * across
-    stride = max(1, round(count * 0.6180339887))
-    while math.gcd(stride, count) != 1:
-        stride += 1
-    for index in range(count):
-        row, col = (SIDE * place for place in divmod(index * stride % count, across))
+    for index in spread(down * across):
+        row, col = (SIDE * place for place in divmod(index, across))
         yield Window(row, col, min(SIDE, grid.height - row), min(SIDE, grid.width - col))
 
 
