@@ -26,11 +26,12 @@ from .memory import return_freed_memory
 from .outlines import ReadLabels
 from .polygons import Polygons, outline_masks, polygonize, polygonize_simplified
 from .progress import Progress
+from .replacement import replacing
 from .runs import Runs
 from .segments import Segments, build_segments, load_segments
 from .settings import OutputSettings
 from .stitch import Stitching, stitch
-from .store import TileRecord, read_masks, read_tile, replacing
+from .tilerecord import TileRecord, read_masks, read_tile
 from .tiles import Tile
 
 #: A mask is part of another that holds at least this share of its pixels.

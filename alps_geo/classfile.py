@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from .errors import ModelError, OutputError
-from .store import replacing
+from .replacement import replacing
 
 FILE_NAME = "classes.safetensors"
 FORMAT = "alps-geo class model"

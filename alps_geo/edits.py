@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .errors import OutputError, RunError
-from .store import replacing
+from .replacement import replacing
 
 FILE_NAME = "edits.parquet"
 #: Confidence of a segment whose class somebody chose.

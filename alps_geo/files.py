@@ -13,7 +13,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from .errors import OutputError
-from .store import replacing
+from .replacement import replacing
 
 # What rasterio and pyogrio raise when GDAL cannot write.
 _GDAL_ERRORS = (

@@ -25,7 +25,7 @@ from .labels import bounded_cache
 from .legend import Legend
 from .outlines import ReadLabels
 from .progress import NoProgress, Progress
-from .store import replacing
+from .replacement import replacing
 from .styles import (
     is_signed,
     merge_sidecars,

@@ -20,9 +20,10 @@ from .grid import Grid, Window
 from .lines import Patch, seen_beyond, settle, strip_between
 from .memory import return_freed_memory
 from .progress import NoProgress, Progress
+from .replacement import replacing
 from .runs import Runs
 from .stitch import Stitching
-from .store import TileRecord, replacing
+from .tilerecord import TileRecord
 from .tiles import Tile
 
 #: Block size of the segment raster, in pixels: cores of the usual tiles are made of whole blocks.

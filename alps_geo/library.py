@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from . import classfile
 from .classes import ClassModel, Prediction
 from .errors import ModelError
-from .replacement import move_into_place
+from .replacement import move_into_place, replacing
 from .run import Run
 from .segments import Segments
-from .store import RunFolder, replacing
+from .store import RunFolder
 
 #: Segments whose features are read at once.
 BATCH = 65536

@@ -26,8 +26,8 @@ from .marks import Origin
 from .polygons import Polygons
 from .progress import Progress
 from .redaction import redact
+from .replacement import replacing
 from .revision import Revision
-from .store import replacing
 
 __all__ = [
     "MaskTable",

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from .errors import RunError
 from .labels import TILES_BETWEEN, Painting
 from .memory import return_freed_memory
+from .replacement import replacing
 from .stitch import Stitching
-from .store import TileRecord, replacing
+from .tilerecord import TileRecord
 from .tiles import Tile
 
 

@@ -27,8 +27,8 @@ from .progress import NoProgress
 from .runs import Runs
 from .scene import Scene
 from .settings import MaskSettings, ModelSettings, RunSettings
-from .store import TileRecord, write_tile
 from .surroundings import with_own_data
+from .tilerecord import TileRecord, write_tile
 from .tiles import Tile
 
 

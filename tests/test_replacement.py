@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from alps_geo import executors, replacement
-from alps_geo.replacement import move_into_place
-from alps_geo.store import replacing
+from alps_geo.replacement import move_into_place, replacing
 
 ROOT = Path(__file__).resolve().parents[1]
 

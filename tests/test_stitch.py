@@ -20,7 +20,7 @@ from alps_geo.models.fake import JITTER_PX, FakeModel, draw_objects
 from alps_geo.runs import Runs
 from alps_geo.settings import TileSettings
 from alps_geo.stitch import Stitching, _bounds, stitch
-from alps_geo.store import TileRecord
+from alps_geo.tilerecord import TileRecord
 from alps_geo.tiles import Tile, plan_tiles
 
 from .strategies import number_parts, object_scenes, thicken, tilings

@@ -12,8 +12,10 @@ import pytest
 from alps_geo.errors import OutputError, RunError
 from alps_geo.features import Features
 from alps_geo.masks import GateCounts, Masks
+from alps_geo.replacement import replacing
 from alps_geo.runs import Runs
-from alps_geo.store import RunFolder, TileRecord, read_masks, read_tile, replacing, write_tile
+from alps_geo.store import RunFolder
+from alps_geo.tilerecord import TileRecord, read_masks, read_tile, write_tile
 
 
 def make_record(count: int) -> TileRecord:
