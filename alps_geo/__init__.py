@@ -18,6 +18,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from ._environment import clean_environment
 from .errors import (
     AlpsGeoError,
     Cancelled,
@@ -34,13 +35,12 @@ from .errors import (
 )
 from .progress import NoProgress, Progress, RecordedProgress
 from .settings import Settings
-from .surroundings import clean_environment
 
 if TYPE_CHECKING:
-    from .classes import ClassModel
-    from .inspection import Plan, inspect
-    from .outputs import Outputs
+    from .classes.model import ClassModel
+    from .outputs.writing import Outputs
     from .pipeline import classify, edit_classes, label, label_scenes
+    from .planning import Plan, inspect
 
 __version__ = "0.1.0"
 
@@ -74,11 +74,11 @@ __all__ = [
 # Name -> the module that has it. Their libraries take seconds to import, so they wait.
 _LAZY = {
     "ClassModel": "classes",
-    "Outputs": "outputs",
-    "Plan": "inspection",
+    "Outputs": "outputs.writing",
+    "Plan": "planning",
     "classify": "pipeline",
     "edit_classes": "pipeline",
-    "inspect": "inspection",
+    "inspect": "planning",
     "label": "pipeline",
     "label_scenes": "pipeline",
 }

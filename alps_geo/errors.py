@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from .redaction import redact, redact_values
+from ._redaction import redact, redact_values
 
 
 class AlpsGeoError(Exception):

@@ -13,29 +13,29 @@ from typing import Any
 
 import numpy as np
 
-from . import classfile
-from .assembly import grid_to_json
-from .classes import ClassModel
+from ._environment import notes, with_own_data
+from ._memory import share_allocator
+from .classes import file as classfile
+from .classes.model import ClassModel
 from .errors import OutsideSceneError, SettingsError
-from .executors import end_if_unguarded, most_processes
-from .library import batches, predict
-from .masks import MaskModel, follows_colour
-from .memory import share_allocator
 from .models import load_model
-from .outputs import Outputs
-from .paths import is_same, unique_stem
+from .models.masks import MaskModel, follows_colour
+from .outputs.writing import Outputs
 from .progress import NoProgress, Progress, Stopwatch
-from .radiometry import Stretch
-from .record import describe_scene, describe_settings, describe_software, read_record
-from .results import Results, open_results
-from .run import Run, open_run, plan_scene
-from .scene import Scene, open_scene
+from .run.assembly import grid_to_json
+from .run.folder import RunFolder
+from .run.jobs import Job, run_jobs
+from .run.library import batches, predict
+from .run.pools import end_if_unguarded, most_processes
+from .run.record import describe_scene, describe_settings, describe_software, read_record
+from .run.results import Results, open_results
+from .run.run import Run, open_run, plan_scene
+from .scenes.paths import is_same, unique_stem
+from .scenes.scene import Scene, open_scene
+from .scenes.statistics import measure_stretch
+from .scenes.stretch import Stretch
+from .scenes.survey import find_blocks
 from .settings import ClassSettings, Settings
-from .statistics import measure_stretch
-from .store import RunFolder
-from .surroundings import notes, with_own_data
-from .survey import find_blocks
-from .workers import Job, run_jobs
 
 
 def label(

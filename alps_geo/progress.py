@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from .redaction import redact, redact_values
+from ._redaction import redact, redact_values
 
 
 class Notice(str):

@@ -27,7 +27,7 @@ import rasterio
 from measure import Usage, run_measured
 from rasterio.features import rasterize
 
-from alps_geo.evaluate import evaluate
+from alps_geo.evaluation.comparison import evaluate
 
 OTB = "otbcli_LargeScaleMeanShift"
 DEFAULT_SCENE = Path(__file__).parents[2] / "shared" / "data" / "dubai_tile2"

@@ -30,7 +30,7 @@ from skimage.segmentation import felzenszwalb
 from sklearn.cluster import KMeans, MiniBatchKMeans
 
 import alps_geo
-from alps_geo.agreement import match_majority
+from alps_geo.evaluation.measures import match_majority
 
 DEFAULT_DATA = Path(__file__).parents[2] / "shared" / "data"
 SCENES = ("dubai_tile2", "dubai_tile5", "zion_landsat8", "kampala_drone")

@@ -23,8 +23,8 @@ from sam_weights import make_weights, read_image
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
 
-from alps_geo.models.sam import MaskGenerator
-from alps_geo.models.sam_checkpoint import load_sam
+from alps_geo.models.sam.checkpoint import load_sam
+from alps_geo.models.sam.model import MaskGenerator
 
 #: Least share of masks that must be alike bit for bit, and largest difference of scores.
 LEAST_ALIKE, MOST_SCORE = 0.99, 1e-4

@@ -31,9 +31,9 @@ from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.modeling import Sam
 from torch.nn import functional
 
-from alps_geo.models.sam import MaskGenerator
-from alps_geo.models.sam_checkpoint import Architecture, assemble, load_sam
-from alps_geo.models.sam_device import supports_bf16
+from alps_geo.models.device import supports_bf16
+from alps_geo.models.sam.checkpoint import Architecture, assemble, load_sam
+from alps_geo.models.sam.model import MaskGenerator
 
 Pixels = NDArray[np.uint8]
 Records = list[dict[str, Any]]
@@ -108,9 +108,9 @@ def our_chain(precision: str) -> Callable[[Sam, Pixels, int], Records]:
     """Return our chain: masks, gate, features, a painted label image."""
 
     def run(sam: Sam, image: Pixels, points: int) -> Records:
-        from alps_geo.features import pool_features
-        from alps_geo.masks import gate
-        from alps_geo.models.sam import SamModel
+        from alps_geo.features.pooling import pool_features
+        from alps_geo.models.masks import gate
+        from alps_geo.models.sam.model import SamModel
         from alps_geo.settings import MaskSettings
 
         settings = MaskSettings(points_per_side=points)

@@ -23,7 +23,7 @@ from skimage.segmentation import slic
 from skimage.transform import resize
 from torch.nn import functional
 
-from alps_geo.models.sam_mobile import MOBILE_SAM, TinyEncoder
+from alps_geo.models.sam.mobile import MOBILE_SAM, TinyEncoder
 
 Pixels = NDArray[np.uint8]
 #: Regions in the image that the three masks of a prompt learn: parts, objects, wholes.

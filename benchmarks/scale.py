@@ -29,11 +29,11 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from alps_geo.masks import Embedding, MaskModel, Masks
 from alps_geo.models import load_model
+from alps_geo.models.masks import Embedding, MaskModel, Masks
 from alps_geo.pipeline import label_scenes
 from alps_geo.progress import NoProgress
-from alps_geo.runs import Runs
+from alps_geo.scenes.spans import Runs
 from alps_geo.settings import Settings
 
 PIECE = 768  # the step from tile to tile

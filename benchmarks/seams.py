@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from sklearn.metrics import adjusted_rand_score
 
-from alps_geo.blocks import PERIOD, Blocks
-from alps_geo.outputs import Outputs
+from alps_geo.outputs.writing import Outputs
 from alps_geo.pipeline import classify, label
-from alps_geo.scene import open_scene
+from alps_geo.scenes.blocks import PERIOD, Blocks
+from alps_geo.scenes.scene import open_scene
+from alps_geo.scenes.survey import measure_blocks
 from alps_geo.settings import SceneSettings, TileSettings
-from alps_geo.survey import measure_blocks
 
 # JPEG's blocks have 8 or 16 pixels and show in labels too: lines are compared with others of the
 # same phase. Changes vary from line to line by a third, and a scene has few lines: more beside

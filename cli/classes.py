@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from alps_geo.errors import SettingsError
-from alps_geo.paths import quoted
+from alps_geo.scenes.paths import quoted
 
 from .options import SectionCommand, progress_option
 from .progress import reporting

@@ -14,7 +14,7 @@ from .wording import in_options
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from alps_geo.evaluate import Evaluation
+    from alps_geo.evaluation.comparison import Evaluation
 
 #: Name of a measure, and how people are told of it.
 MEASURES = {
@@ -87,7 +87,7 @@ def evaluate(
     errors in accuracy and IoU; purity, NMI and ARI are over pixels that have both.
     """
     # Imported late: `alps-geo --help` needs no GDAL.
-    from alps_geo.evaluate import evaluate as compare
+    from alps_geo.evaluation.comparison import evaluate as compare
 
     # One object and nothing else, unless somebody asks for more.
     mode = "none" if as_json and progress_mode == "auto" else progress_mode

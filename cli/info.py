@@ -20,7 +20,7 @@ from .options import (
 from .progress import in_words, reporting
 
 if TYPE_CHECKING:
-    from alps_geo.inspection import Plan
+    from alps_geo.planning import Plan
 
 
 @click.command(
@@ -49,7 +49,7 @@ def info(
         settings = make_settings(options)
         # Told at once: what comes next imports for seconds.
         check_model(settings.model)
-        from alps_geo.inspection import inspect
+        from alps_geo.planning import inspect
 
         plan = inspect(scene, settings, reporter)
         for text in plan.warnings:

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 import alps_geo
+from alps_geo._environment import clean_environment
 from alps_geo.errors import AlpsGeoError, Cancelled
-from alps_geo.surroundings import clean_environment
 
 from .classes import classes
 from .classify import classify

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from alps_geo.errors import SettingsError
-from alps_geo.paths import is_text
+from alps_geo.scenes.paths import is_text
 from alps_geo.settings import Settings, all_settings, option_name
 
 # Headings of the help, in the order of a run; the keys are the parts of `Settings`.

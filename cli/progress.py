@@ -14,10 +14,10 @@ from typing import TextIO
 import click
 
 import alps_geo
+from alps_geo._redaction import redact
 from alps_geo.errors import AlpsGeoError, Cancelled
-from alps_geo.paths import join_command, shown_name
 from alps_geo.progress import Notice, without_secrets
-from alps_geo.redaction import redact
+from alps_geo.scenes.paths import join_command, shown_name
 
 from .options import ARGUMENTS
 from .stopping import StopRequest

@@ -14,7 +14,7 @@ import click
 from .wording import in_options
 
 if TYPE_CHECKING:
-    from alps_geo.outputs import Outputs
+    from alps_geo.outputs.writing import Outputs
 
 # Why a pixel has no label: the record's word, and people's.
 REASONS = {"no_mask": "no mask", "gated": "only masks that are too large", "outside": "no data"}
@@ -63,9 +63,9 @@ def class_rows(folder: Path) -> list[ClassRow]:
     RunError
         If the folder holds no finished run, or results that were not all written.
     """
-    from alps_geo.record import read_record
-    from alps_geo.run import open_run
-    from alps_geo.store import RunFolder
+    from alps_geo.run.folder import RunFolder
+    from alps_geo.run.record import read_record
+    from alps_geo.run.run import open_run
 
     record = read_record(folder / "run.json")
     run, _ = open_run(folder, None)
@@ -88,8 +88,8 @@ def class_rows(folder: Path) -> list[ClassRow]:
 
 def show_outputs(outputs: Outputs, warnings: Sequence[str]) -> None:
     """Print what a run found, what it wrote, what to do next, and warnings not yet shown."""
-    from alps_geo.paths import quoted
-    from alps_geo.record import read_record
+    from alps_geo.run.record import read_record
+    from alps_geo.scenes.paths import quoted
 
     record = read_record(outputs.record)
     for line in _coverage_lines(record):
@@ -133,7 +133,7 @@ def _coverage_lines(record: dict[str, Any]) -> list[str]:
 def _read_sizes(package: Path) -> list[tuple[int, int, int]]:
     """Return (class id, segments, pixels) of each class in a GeoPackage."""
     from alps_geo.errors import RunError
-    from alps_geo.paths import sqlite_uri
+    from alps_geo.scenes.paths import sqlite_uri
 
     try:
         # Opened read-only, and so that no file is made where there is none.

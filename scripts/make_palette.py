@@ -1,4 +1,4 @@
-"""Compute the colours of `alps_geo.palette`: run it, and paste what it prints.
+"""Compute the colours of `alps_geo.classes.palette`: run it, and paste what it prints.
 
 Colours are chosen from an sRGB grid so that the smallest CIEDE2000 difference between any two is
 as large as can be. The first 12 also stay apart as people with protanopia, deuteranopia and

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics
 
-from alps_geo import agreement
+from alps_geo.evaluation import measures as agreement
 
 NONE_MISSED = np.zeros(3, np.int64)
 #: Two labels on three classes: label 0 is mostly class 0, label 1 mostly class 2.

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS
 
-from alps_geo.aoi import Aoi, read_aoi
 from alps_geo.errors import SceneError
-from alps_geo.grid import Grid, Window
+from alps_geo.scenes.aoi import Aoi, read_aoi
+from alps_geo.scenes.grid import Grid, Window
 
 UTM = CRS.from_epsg(32640)
 GRID = Grid(UTM, Affine(2, 0, 320000, 0, -2, 2780000), 60, 80)

@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 from scipy import ndimage
 
-from alps_geo.blocks import PERIOD, BlockGauge, Blocks, smooth_colour
 from alps_geo.errors import ReadError, RunError
-from alps_geo.grid import Window
-from alps_geo.inspection import inspect
-from alps_geo.masks import Embedding, Masks
-from alps_geo.models.builtin import BuiltinModel
+from alps_geo.models.builtin.model import BuiltinModel
+from alps_geo.models.masks import Embedding, Masks
 from alps_geo.pipeline import label, label_scenes
+from alps_geo.planning import inspect
 from alps_geo.progress import RecordedProgress
-from alps_geo.scene import Scene, open_scene
+from alps_geo.scenes.blocks import PERIOD, BlockGauge, Blocks, smooth_colour
+from alps_geo.scenes.grid import Window
+from alps_geo.scenes.scene import Scene, open_scene
+from alps_geo.scenes.statistics import measure_stretch
+from alps_geo.scenes.survey import measure_blocks
 from alps_geo.settings import SceneSettings, Settings
-from alps_geo.statistics import measure_stretch
-from alps_geo.survey import measure_blocks
 from benchmarks.seams import block_ratio
 from tests.conftest import SceneFactory, draw_landscape
 

@@ -16,23 +16,23 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.metrics import adjusted_rand_score
 
-from alps_geo import classfile
-from alps_geo.classes import ClassModel
-from alps_geo.clustering import (
+from alps_geo.classes import file as classfile
+from alps_geo.classes.clustering import (
     nearest,
     seed_centers,
     squared_distance,
     update_exactly,
     update_online,
 )
+from alps_geo.classes.legend import Legend
+from alps_geo.classes.model import ClassModel
+from alps_geo.classes.palette import PALETTE
+from alps_geo.classes.sampling import BLOCK, Weighted, reblock, sketch, weigh
+from alps_geo.classes.schema import FeatureSource
+from alps_geo.classes.whitening import choose_reach, draw_in, measure_axes, rotate
 from alps_geo.errors import ModelError, OutputError, SettingsError
-from alps_geo.legend import Legend
-from alps_geo.palette import PALETTE
 from alps_geo.progress import RecordedProgress
-from alps_geo.sampling import BLOCK, Weighted, reblock, sketch, weigh
 from alps_geo.settings import ClassSettings
-from alps_geo.source import FeatureSource
-from alps_geo.whitening import choose_reach, draw_in, measure_axes, rotate
 
 STRETCH = {"kind": "percentile", "low": [0.1, 2.0, 3.0], "high": [200.0, 210.5, 1 / 3]}
 
@@ -653,7 +653,7 @@ def test_the_same_model_gives_the_same_bytes_in_another_process(
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     model.save(first)
     program = (
-        "import sys; from alps_geo.classes import ClassModel;"
+        "import sys; from alps_geo.classes.model import ClassModel;"
         "ClassModel.load(sys.argv[1]).save(sys.argv[2])"
     )
     subprocess.run([sys.executable, "-c", program, first, second], check=True)

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from alps_geo.collar import REACH, Collar, find_collar
 from alps_geo.errors import ReadError, SceneError
-from alps_geo.grid import Grid, Window
 from alps_geo.pipeline import label
-from alps_geo.scene import Scene, open_scene
+from alps_geo.scenes.grid import Grid, Window
+from alps_geo.scenes.rasters.collar import REACH, Collar, find_collar
+from alps_geo.scenes.scene import Scene, open_scene
+from alps_geo.scenes.statistics import measure_stretch
 from alps_geo.settings import SceneSettings
-from alps_geo.statistics import measure_stretch
 from tests.conftest import SceneFactory
 
 SIDE = 320

@@ -22,7 +22,7 @@ import rasterio
 
 from alps_geo.errors import AlpsGeoError, ReadError, SceneError
 from alps_geo.pipeline import label
-from alps_geo.scene import open_scene
+from alps_geo.scenes.scene import open_scene
 from alps_geo.settings import SceneSettings
 
 ODD = Path(__file__).resolve().parents[2] / "shared" / "data" / "odd"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alps_geo.edits import FILE_NAME, Edits, find_heirs, load_edits, save_edits
 from alps_geo.errors import RunError
+from alps_geo.run.edits import FILE_NAME, Edits, find_heirs, load_edits, save_edits
 
 numbers = st.dictionaries(st.integers(1, 40), st.integers(0, 7), max_size=12)
 

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS, Geod, Transformer
 
-from alps_geo.ellipsoid import scale, to_degrees
-from alps_geo.grid import Grid
-from alps_geo.inspection import inspect
 from alps_geo.pipeline import label
-from alps_geo.polygons import polygonize
+from alps_geo.planning import inspect
 from alps_geo.progress import RecordedProgress
-from alps_geo.scene import open_scene
+from alps_geo.scenes.ellipsoid import scale, to_degrees
+from alps_geo.scenes.grid import Grid
+from alps_geo.scenes.scene import open_scene
+from alps_geo.segments.polygons import polygonize
 from alps_geo.settings import SceneSettings, Settings
 
 from .conftest import SceneFactory, draw_landscape

@@ -15,9 +15,9 @@ from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
 from sklearn.metrics import confusion_matrix
 
-from alps_geo import evaluate as module
 from alps_geo.errors import ReadError, ReferenceDataError, RunError
-from alps_geo.evaluate import evaluate
+from alps_geo.evaluation import comparison as module
+from alps_geo.evaluation.comparison import evaluate
 from alps_geo.progress import RecordedProgress
 
 UTM = "EPSG:32640"

@@ -22,10 +22,10 @@ import rasterio
 from geopandas.testing import assert_geodataframe_equal
 
 from alps_geo.errors import Cancelled, ReadError, SceneError, SettingsError, WorkerError
-from alps_geo.executors import MAX_LOSSES, Pool, choose_pool, run_in_pool
-from alps_geo.outputs import Outputs
+from alps_geo.outputs.writing import Outputs
 from alps_geo.pipeline import label
 from alps_geo.progress import NoProgress
+from alps_geo.run.pools import MAX_LOSSES, Pool, choose_pool, run_in_pool
 from alps_geo.settings import RunSettings
 
 from .conftest import SceneFactory, draw_landscape
@@ -130,7 +130,7 @@ def test_jobs_are_handed_out_a_few_at_a_time() -> None:
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     code = (
         "import time\n"
-        "from alps_geo.executors import choose_pool, run_in_pool\n"
+        "from alps_geo.run.pools import choose_pool, run_in_pool\n"
         "from alps_geo.settings import RunSettings\n"
         "if __name__ == '__main__':\n"
         "    pool = choose_pool(RunSettings(workers=2), lambda: None)\n"

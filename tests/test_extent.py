@@ -12,12 +12,12 @@ import rasterio
 import shapely
 from numpy.typing import NDArray
 
-from alps_geo.inspection import inspect
 from alps_geo.pipeline import classify, label
-from alps_geo.raster import Raster
-from alps_geo.scene import Scene, open_scene
+from alps_geo.planning import inspect
+from alps_geo.scenes.rasters.raster import Raster
+from alps_geo.scenes.scene import Scene, open_scene
+from alps_geo.scenes.statistics import measure_stretch, valid_share
 from alps_geo.settings import SceneSettings, Settings
-from alps_geo.statistics import measure_stretch, valid_share
 
 from .conftest import SceneFactory, draw_landscape
 

@@ -17,7 +17,7 @@ import pytest
 import rasterio
 
 from alps_geo.errors import OutputError, ReadError, SceneError
-from alps_geo.outputs import Outputs
+from alps_geo.outputs.writing import Outputs
 from alps_geo.pipeline import label
 from alps_geo.progress import NoProgress, RecordedProgress
 

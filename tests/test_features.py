@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from alps_geo.features import pool_features
-from alps_geo.masks import Embedding
-from alps_geo.runs import Runs
+from alps_geo.features.pooling import pool_features
+from alps_geo.models.masks import Embedding
+from alps_geo.scenes.spans import Runs
 
 
 def pool_by_definition(pictures, values, stride, shape):

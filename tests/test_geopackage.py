@@ -5,11 +5,11 @@ import pytest
 import shapely
 from affine import Affine
 
-from alps_geo.class_layers import layer_name
-from alps_geo.geopackage import SegmentTable, write_layers
-from alps_geo.grid import Grid
-from alps_geo.legend import Legend
-from alps_geo.polygons import Polygons
+from alps_geo.classes.legend import Legend
+from alps_geo.outputs.class_layers import layer_name
+from alps_geo.outputs.geopackage import SegmentTable, write_layers
+from alps_geo.scenes.grid import Grid
+from alps_geo.segments.polygons import Polygons
 
 GRID = Grid(pyproj.CRS.from_epsg(32632), Affine(1, 0, 0, 0, -1, 0), 100, 100)
 

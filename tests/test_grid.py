@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS
 
-from alps_geo.grid import Grid, Window
+from alps_geo.scenes.grid import Grid, Window
 
 windows = st.builds(Window, *[st.integers(0, 30)] * 2, *[st.integers(1, 20)] * 2)
 numbers = st.floats(-1000, 1000)

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 
 from alps_geo.errors import OutputError, RunError
 from alps_geo.models.fake import FakeModel, draw_objects
-from alps_geo.outputs import Outputs
+from alps_geo.outputs.rows import add_functions
+from alps_geo.outputs.writing import Outputs
 from alps_geo.pipeline import classify, edit_classes, label_scenes
 from alps_geo.progress import RecordedProgress
-from alps_geo.rows import add_functions
+from alps_geo.run.folder import RunFolder
 from alps_geo.settings import Settings
-from alps_geo.store import RunFolder
 
 from .test_pipeline import draw_blocks
 
@@ -426,7 +426,7 @@ def test_labelling_again_takes_edits_into_a_finished_run(
 def test_a_package_that_another_program_writes_to_is_one_line_and_nothing_changes(
     out: Path, journal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alps_geo.revision._PATIENCE", 0.1)
+    monkeypatch.setattr("alps_geo.outputs.revision._PATIENCE", 0.1)
     package = out / "labels.gpkg"
     with closing(sqlite3.connect(package, isolation_level=None)) as other:
         other.execute(f"PRAGMA journal_mode = {journal}")
@@ -455,7 +455,7 @@ def test_a_package_that_another_program_writes_to_is_one_line_and_nothing_change
 def test_where_one_of_several_packages_is_locked_none_changes(
     base: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alps_geo.revision._PATIENCE", 0.1)
+    monkeypatch.setattr("alps_geo.outputs.revision._PATIENCE", 0.1)
     scenes = [Path(shutil.copy(base[0], tmp_path / f"{name}.tif")) for name in "ab"]
     chosen = Settings.from_options(**OPTIONS)
     outputs = label_scenes([*map(str, scenes)], tmp_path / "out", chosen, None, FakeModel())

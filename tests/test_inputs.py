@@ -13,12 +13,12 @@ import rasterio.shutil
 from pyproj import Geod
 
 from alps_geo.errors import SceneError
-from alps_geo.grid import Window
-from alps_geo.outputs import Outputs
+from alps_geo.outputs.writing import Outputs
 from alps_geo.pipeline import label
-from alps_geo.scene import open_scene
+from alps_geo.scenes.grid import Window
+from alps_geo.scenes.scene import open_scene
+from alps_geo.scenes.statistics import measure_stretch
 from alps_geo.settings import SceneSettings
-from alps_geo.statistics import measure_stretch
 
 from .conftest import SceneFactory, draw_landscape
 from .range_server import SENT, WHOLE, Counts, serving

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alps_geo.grid import Window
-from alps_geo.lines import Ids, Patch, settle, strip_between
+from alps_geo.scenes.grid import Window
+from alps_geo.scenes.tiles import plan_tiles
+from alps_geo.segments.seams import Ids, Patch, settle, strip_between
 from alps_geo.settings import TileSettings
-from alps_geo.tiles import plan_tiles
 
 SCENE = Window(0, 0, 24, 112)
 #: The second core begins at column 48; the strip that both tiles see goes from 40 to 56.

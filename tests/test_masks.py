@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from alps_geo.grid import Window
-from alps_geo.masks import Masks, gate
-from alps_geo.runs import Runs
+from alps_geo.models.masks import Masks, gate
+from alps_geo.scenes.grid import Window
+from alps_geo.scenes.spans import Runs
 from alps_geo.settings import MaskSettings
 
 from .strategies import bitmaps

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow
 import pytest
 
-from alps_geo.memory import return_freed_memory, share_allocator
+from alps_geo._memory import return_freed_memory, share_allocator
 
 
 def resident_bytes() -> int:

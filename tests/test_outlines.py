@@ -1,6 +1,6 @@
 import numpy as np
 
-from alps_geo.outlines import Vertices, find_vertices, link_outlines
+from alps_geo.segments.outlines import Vertices, find_vertices, link_outlines
 
 
 def find(rows):

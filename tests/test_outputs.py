@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from rio_cogeo.cogeo import cog_validate
 
+from alps_geo.classes.legend import Legend
 from alps_geo.errors import OutputError
-from alps_geo.grid import Grid
-from alps_geo.legend import Legend
-from alps_geo.outputs import (
+from alps_geo.outputs.writing import (
     MaskTable,
     SegmentTable,
     unlabelled_value,
@@ -32,8 +31,9 @@ from alps_geo.outputs import (
     write_package,
     write_record,
 )
-from alps_geo.polygons import Polygons, polygonize
 from alps_geo.progress import RecordedProgress
+from alps_geo.scenes.grid import Grid
+from alps_geo.segments.polygons import Polygons, polygonize
 
 UTM = pyproj.CRS.from_epsg(32632)
 NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alps_geo.palette import PALETTE, color_of
+from alps_geo.classes.palette import PALETTE, color_of
 
 RECIPE = Path(__file__).parent.parent / "scripts" / "make_palette.py"
 

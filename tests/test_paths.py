@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alps_geo.paths import is_same, unique_stem
+from alps_geo.scenes.paths import is_same, unique_stem
 
 
 def on_a_disk_that_ignores_case(stem: str) -> str:

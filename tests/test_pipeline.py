@@ -20,8 +20,8 @@ from pyproj import Geod
 from rasterio.features import rasterize
 
 import alps_geo
-from alps_geo import classfile
-from alps_geo.classes import ClassModel
+from alps_geo.classes import file as classfile
+from alps_geo.classes.model import ClassModel
 from alps_geo.cli.main import cli
 from alps_geo.errors import (
     Cancelled,
@@ -31,13 +31,13 @@ from alps_geo.errors import (
     SceneError,
     SettingsError,
 )
-from alps_geo.evaluate import evaluate
+from alps_geo.evaluation.comparison import evaluate
 from alps_geo.models.fake import FakeModel, draw_objects
-from alps_geo.outputs import Outputs
+from alps_geo.outputs.writing import Outputs
 from alps_geo.pipeline import classify, edit_classes, label, label_scenes
 from alps_geo.progress import NoProgress, RecordedProgress
+from alps_geo.run.folder import RunFolder
 from alps_geo.settings import Settings
-from alps_geo.store import RunFolder
 
 from .conftest import SceneFactory, draw_landscape
 from .strategies import number_parts
@@ -340,8 +340,8 @@ def test_kept_masks_have_whole_outlines_and_parents(
         """Finds every object, and all objects of a tile together as one."""
 
         def segment(self, pixels, valid):
-            from alps_geo.masks import Masks
-            from alps_geo.runs import Runs
+            from alps_geo.models.masks import Masks
+            from alps_geo.scenes.spans import Runs
 
             masks, embedding = super().segment(pixels, valid)
             around = np.zeros((1, *valid.shape), bool)

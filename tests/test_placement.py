@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 from rasterio.features import rasterize
 
-from alps_geo.antimeridian import period_of
-from alps_geo.aoi import read_aoi
 from alps_geo.errors import SceneError
-from alps_geo.evaluate import evaluate
-from alps_geo.grid import Grid
-from alps_geo.placement import Purpose, connect
-from alps_geo.reference_polygons import read_polygons
+from alps_geo.evaluation.comparison import evaluate
+from alps_geo.evaluation.polygons import read_polygons
+from alps_geo.scenes.antimeridian import period_of
+from alps_geo.scenes.aoi import read_aoi
+from alps_geo.scenes.grid import Grid
+from alps_geo.scenes.placement import Purpose, connect
 
 PURPOSE = Purpose("the area of interest", SceneError)
 #: Grids of 64 x 64 pixels whose middle is at 180 degrees, or that hold a pole, or all of a disc.

@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from alps_geo.grid import Grid
-from alps_geo.polygons import Polygons, outline_masks, polygonize, polygonize_simplified
 from alps_geo.progress import RecordedProgress
-from alps_geo.runs import Runs
+from alps_geo.scenes.grid import Grid
+from alps_geo.scenes.spans import Runs
+from alps_geo.segments.polygons import Polygons, outline_masks, polygonize, polygonize_simplified
 
 UTM = pyproj.CRS.from_epsg(32632)
 NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)

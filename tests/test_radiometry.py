@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from alps_geo.errors import ModelError
-from alps_geo.radiometry import Sample, Stretch
+from alps_geo.scenes.stretch import Sample, Stretch
 
 
 def sample(values: np.ndarray, valid: int | None = None) -> Sample:

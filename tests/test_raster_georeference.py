@@ -10,7 +10,7 @@ import pytest
 from affine import Affine
 
 from alps_geo.errors import SceneError
-from alps_geo.scene import open_scene
+from alps_geo.scenes.scene import open_scene
 from alps_geo.settings import SceneSettings
 
 from .conftest import SceneFactory

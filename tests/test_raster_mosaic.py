@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alps_geo.errors import ReadError
-from alps_geo.grid import Window
-from alps_geo.mosaic import Box
 from alps_geo.pipeline import label
-from alps_geo.scene import Scene, open_scene
+from alps_geo.scenes.grid import Window
+from alps_geo.scenes.rasters.mosaic import Box
+from alps_geo.scenes.scene import Scene, open_scene
+from alps_geo.scenes.statistics import measure_stretch
 from alps_geo.settings import SceneSettings
-from alps_geo.statistics import measure_stretch
 
 PLACES = {"nw": (0, 0), "ne": (0, 100), "sw": (100, 0), "se": (100, 100)}
 #: Windows that overlap, some of them twice: what one read left behind, the next would see.

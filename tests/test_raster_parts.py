@@ -11,10 +11,10 @@ import pytest
 import rasterio
 
 from alps_geo.errors import SceneError
-from alps_geo.grid import Window
-from alps_geo.parts import Part, choose_part, part_stem, plain_part
 from alps_geo.pipeline import label
-from alps_geo.scene import open_scene
+from alps_geo.scenes.grid import Window
+from alps_geo.scenes.rasters.parts import Part, choose_part, part_stem, plain_part
+from alps_geo.scenes.scene import open_scene
 from alps_geo.settings import SceneSettings
 
 from .conftest import SceneFactory, draw_landscape

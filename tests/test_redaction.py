@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alps_geo._redaction import redact
 from alps_geo.errors import SceneError
-from alps_geo.outputs import write_record
-from alps_geo.paths import join_command, quoted, shown_name
+from alps_geo.outputs.writing import write_record
 from alps_geo.progress import RecordedProgress, Stopwatch
-from alps_geo.record import describe_settings
-from alps_geo.redaction import redact
+from alps_geo.run.record import describe_settings
+from alps_geo.scenes.paths import join_command, quoted, shown_name
 from alps_geo.settings import Settings
 
 PATHS = [

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from alps_geo import executors, replacement
-from alps_geo.replacement import move_into_place, replacing
+from alps_geo import _files as replacement
+from alps_geo._files import move_into_place, replacing
+from alps_geo.run import pools as executors
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alps_geo.grid import Window
-from alps_geo.resampling import Axis, resample, source_window
+from alps_geo.scenes.grid import Window
+from alps_geo.scenes.resampling import Axis, resample, source_window
 
 sizes = st.integers(1, 60)
 

@@ -25,16 +25,16 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 
-from alps_geo import scene as scene_module
-from alps_geo import statistics
 from alps_geo.errors import ReadError, SceneError
-from alps_geo.grid import Window
-from alps_geo.paths import shown_name
-from alps_geo.radiometry import Stretch
-from alps_geo.scene import Scene, open_scene
+from alps_geo.scenes import scene as scene_module
+from alps_geo.scenes import statistics
+from alps_geo.scenes.grid import Window
+from alps_geo.scenes.paths import shown_name
+from alps_geo.scenes.scene import Scene, open_scene
+from alps_geo.scenes.statistics import measure_stretch
+from alps_geo.scenes.stretch import Stretch
+from alps_geo.scenes.tiles import plan_tiles
 from alps_geo.settings import SceneSettings, TileSettings
-from alps_geo.statistics import measure_stretch
-from alps_geo.tiles import plan_tiles
 from tests.conftest import SceneFactory
 
 AS_IS = SceneSettings(stretch="none")
@@ -713,7 +713,8 @@ def test_nothing_is_said_on_stderr_by_gdal(tmp_path: Path) -> None:
     path = tmp_path / "broken.tif"
     path.write_bytes(b"II*\0\x08\0\0\0\x01\0" + b"\xff" * 40)
     code = (
-        "from alps_geo.scene import open_scene; from alps_geo.settings import SceneSettings\n"
+        "from alps_geo.scenes.scene import open_scene\n"
+        "from alps_geo.settings import SceneSettings\n"
         "from alps_geo.errors import SceneError\n"
         f"try: open_scene({str(path)!r}, SceneSettings())\n"
         "except SceneError as error: print(error)"

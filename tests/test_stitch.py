@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from alps_geo.features import pool_features
-from alps_geo.grid import Grid, Window
-from alps_geo.labels import Painting, paint_cores, paint_scene
-from alps_geo.masks import GateCounts, Masks
+from alps_geo.features.pooling import pool_features
 from alps_geo.models.fake import JITTER_PX, FakeModel, draw_objects
-from alps_geo.runs import Runs
+from alps_geo.models.masks import GateCounts, Masks
+from alps_geo.scenes.grid import Grid, Window
+from alps_geo.scenes.spans import Runs
+from alps_geo.scenes.tiles import Tile, plan_tiles
+from alps_geo.segments.painting import Painting, paint_cores, paint_scene
+from alps_geo.segments.stitching import Stitching, _bounds, stitch
+from alps_geo.segments.tile_results import TileRecord
 from alps_geo.settings import TileSettings
-from alps_geo.stitch import Stitching, _bounds, stitch
-from alps_geo.tilerecord import TileRecord
-from alps_geo.tiles import Tile, plan_tiles
 
 from .strategies import number_parts, object_scenes, thicken, tilings
 

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from alps_geo._files import replacing
 from alps_geo.errors import OutputError, RunError
-from alps_geo.features import Features
-from alps_geo.masks import GateCounts, Masks
-from alps_geo.replacement import replacing
-from alps_geo.runs import Runs
-from alps_geo.store import RunFolder
-from alps_geo.tilerecord import TileRecord, read_masks, read_tile, write_tile
+from alps_geo.features.pooling import Features
+from alps_geo.models.masks import GateCounts, Masks
+from alps_geo.run.folder import RunFolder
+from alps_geo.scenes.spans import Runs
+from alps_geo.segments.tile_results import TileRecord, read_masks, read_tile, write_tile
 
 
 def make_record(count: int) -> TileRecord:

@@ -2,8 +2,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from alps_geo.legend import Legend
-from alps_geo.styles import (
+from alps_geo.classes.legend import Legend
+from alps_geo.outputs.styles import (
     class_style,
     masks_style,
     parse_color,

@@ -18,12 +18,12 @@ from affine import Affine
 from pyproj import CRS
 from rasterio._env import del_gdal_config, get_gdal_config, set_gdal_config
 
-from alps_geo import surroundings
-from alps_geo.crscheck import require_crs, require_understood, same_crs
+from alps_geo import _environment as surroundings
 from alps_geo.errors import LibraryError
-from alps_geo.geokeys import read_code
-from alps_geo.grid import Grid
 from alps_geo.pipeline import label
+from alps_geo.scenes.crs import require_crs, require_understood, same_crs
+from alps_geo.scenes.grid import Grid
+from alps_geo.scenes.rasters.geokeys import read_code
 
 from .conftest import SceneFactory, draw_landscape
 

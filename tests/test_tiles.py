@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alps_geo.scenes.tiles import plan_tiles
 from alps_geo.settings import TileSettings
-from alps_geo.tiles import plan_tiles
 
 from .strategies import tilings
 

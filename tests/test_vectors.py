@@ -12,12 +12,12 @@ import shapely
 from affine import Affine
 from pyproj import CRS
 
-from alps_geo.aoi import read_aoi
 from alps_geo.errors import OutsideSceneError, ReferenceDataError, SceneError
-from alps_geo.evaluate import evaluate
-from alps_geo.grid import Grid
-from alps_geo.reference_polygons import read_polygons
-from alps_geo.vectorfiles import shapes_of
+from alps_geo.evaluation.comparison import evaluate
+from alps_geo.evaluation.polygons import read_polygons
+from alps_geo.scenes.aoi import read_aoi
+from alps_geo.scenes.grid import Grid
+from alps_geo.scenes.vectorfiles import shapes_of
 
 GRID = Grid(CRS.from_epsg(32640), Affine(2, 0, 500_000, 0, -2, 2_780_000), 60, 80)
 LOCAL = 'LOCAL_CS["building site",UNIT["metre",1]]'

@@ -12,9 +12,9 @@ from pathlib import Path
 import pooch
 import requests
 
+from .._files import move_into_place, sha256_of
 from ..errors import ModelError
 from ..progress import Progress
-from ..replacement import move_into_place
 from . import weights
 from .weights import KnownModel
 
@@ -49,7 +49,7 @@ def download(model: KnownModel, progress: Progress) -> Path:
     """
     folder = weights.folder()
     target = folder / model.file
-    if target.is_file() and weights.sha256_of(target) == model.sha256:
+    if target.is_file() and sha256_of(target) == model.sha256:
         progress.message(f"{model.name} is installed already: {target}")
         return target
     _make_room(folder, model)

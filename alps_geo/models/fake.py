@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..grid import Window
-from ..masks import Embedding, Masks
-from ..runs import Runs
+from ..scenes.grid import Window
+from ..scenes.spans import Runs
+from .masks import Embedding, Masks
 
 #: How far the jittered fake moves boundaries, in pixels.
 JITTER_PX = 2.0

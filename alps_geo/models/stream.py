@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from numpy import bool_, uint8
 from numpy.typing import NDArray
 
-from ..masks import Embedding, MaskModel, Masks
+from .masks import Embedding, MaskModel, Masks
 
 Item = TypeVar("Item")
 TilePixels = tuple[NDArray[uint8], NDArray[bool_]]

@@ -1,12 +1,11 @@
 """Weights of mask models: which are known, where they lie, and that they are what they should be.
 
 Nothing here loads torch: a list of models or a checksum needs none. What is inside a file is
-`sam_checkpoint`'s business.
+`sam.checkpoint`'s business.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import shutil
@@ -15,13 +14,12 @@ from pathlib import Path
 
 import platformdirs
 
+from .._files import move_into_place, sha256_of
 from ..errors import ModelError
-from ..replacement import move_into_place
 
 #: Overrides the folder where weights lie.
 FOLDER_VARIABLE = "ALPS_GEO_MODELS"
 _META = "https://dl.fbaipublicfiles.com/segment_anything"
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -165,15 +163,6 @@ def known_model(name: str) -> KnownModel:
     raise ModelError(f"no known model is called {name!r}; known: {names}")
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _note_of(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
@@ -192,7 +181,7 @@ def add(path: Path) -> Installed:
         If the file is no SAM checkpoint, a model of its name is installed, or it cannot be copied.
     """
     # Imported here because only this needs torch.
-    from .sam_checkpoint import identify
+    from .sam.checkpoint import identify
 
     name = identify(path)
     present = find(name)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import rasterio
 
-from alps_geo.classes import ClassModel
+from alps_geo.classes.model import ClassModel
 
 from .conftest import SMALL, run
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from segment_anything.modeling import Sam
 
-from alps_geo.models.sam_checkpoint import Architecture, assemble
+from alps_geo.models.sam.checkpoint import Architecture, assemble
 
 SMALL = Architecture(
     name="sam-vit-48x2",

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from alps_geo.features import pool_features
-from alps_geo.masks import Embedding, Masks
-from alps_geo.models import texture
-from alps_geo.models.builtin import BuiltinModel
-from alps_geo.models.hierarchy import Hierarchy, MergeRules, _best_matches, build_hierarchy
-from alps_geo.runs import Runs
+from alps_geo.features.pooling import pool_features
+from alps_geo.models.builtin import texture
+from alps_geo.models.builtin.hierarchy import Hierarchy, MergeRules, _best_matches, build_hierarchy
+from alps_geo.models.builtin.model import BuiltinModel
+from alps_geo.models.masks import Embedding, Masks
+from alps_geo.scenes.spans import Runs
 from alps_geo.settings import MaskSettings
 
 Pixels = NDArray[np.uint8]

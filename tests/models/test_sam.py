@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from alps_geo._files import sha256_of
 from alps_geo.errors import ModelError, SettingsError
 from alps_geo.models import load_model, model_names, weights
-from alps_geo.models.sam_device import choose_weights, pick_device
+from alps_geo.models.device import choose_weights, pick_device
 from alps_geo.models.stream import BatchModel, segment_all
 from alps_geo.settings import MaskSettings, ModelSettings
 
@@ -33,7 +34,7 @@ def checkpoint(tmp_path):
 def test_a_checkpoint_is_recognised_and_segments_a_tile(checkpoint, progress):
     model = load_model(ModelSettings(checkpoint=str(checkpoint)), LENIENT, progress)
     assert model.name == "sam-vit-48x2"
-    assert model.checksum == weights.sha256_of(checkpoint)
+    assert model.checksum == sha256_of(checkpoint)
     image = make_image(200, 120)
     masks, embedding = model.segment(image, np.ones(image.shape[:2], bool))
     assert len(masks) > 10

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from alps_geo.models.sam_cpu_attention import HeadAttention, WindowAttention
-from alps_geo.models.sam_cpu_image import CpuImages
-from alps_geo.models.sam_cpu_kernels import (
+from alps_geo.models.sam.cpu.attention import HeadAttention, WindowAttention
+from alps_geo.models.sam.cpu.image_tokens import CpuImages
+from alps_geo.models.sam.cpu.kernels import (
     activate,
     as_numbers,
     compiled,
@@ -18,12 +18,12 @@ from alps_geo.models.sam_cpu_kernels import (
     store,
     widen,
 )
-from alps_geo.models.sam_cpu_products import add_dots, add_product, set_product
-from alps_geo.models.sam_cpu_upscaling import CACHED_TOKENS, CpuUpscaling
-from alps_geo.models.sam_decoder import MaskDecoder
-from alps_geo.models.sam_image import OwnImage
-from alps_geo.models.sam_lanes import Lanes, Workspace
-from alps_geo.models.sam_upscaling import Upscaling
+from alps_geo.models.sam.cpu.products import add_dots, add_product, set_product
+from alps_geo.models.sam.cpu.upscaling import CACHED_TOKENS, CpuUpscaling
+from alps_geo.models.sam.decoder import MaskDecoder
+from alps_geo.models.sam.image_tokens import OwnImage
+from alps_geo.models.sam.lanes import Lanes, Workspace
+from alps_geo.models.sam.upscaling import Upscaling
 
 from .sam_models import make_sam
 

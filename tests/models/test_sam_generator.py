@@ -8,7 +8,7 @@ import torch
 from segment_anything import SamAutomaticMaskGenerator
 
 from alps_geo.errors import ModelError, SettingsError
-from alps_geo.models.sam import MaskGenerator
+from alps_geo.models.sam.model import MaskGenerator
 
 from .sam_models import LENIENT, make_image, make_sam
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from alps_geo.models.sam_cpu_image import CpuImages
-from alps_geo.models.sam_image import ImageLayer, OwnImages
-from alps_geo.models.sam_lanes import Workspace
+from alps_geo.models.sam.cpu.image_tokens import CpuImages
+from alps_geo.models.sam.image_tokens import ImageLayer, OwnImages
+from alps_geo.models.sam.lanes import Workspace
 
 from .sam_models import make_sam
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from alps_geo.models.sam_lanes import Lanes, Workspace
+from alps_geo.models.sam.lanes import Lanes, Workspace
 
 CPU = torch.device("cpu")
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from alps_geo.models import weights
-from alps_geo.models.sam import MaskGenerator
-from alps_geo.models.sam_checkpoint import assemble, load_sam, read_state, recognise
-from alps_geo.models.sam_mobile import TinySizes
+from alps_geo.models.sam.checkpoint import assemble, load_sam, read_state, recognise
+from alps_geo.models.sam.mobile import TinySizes
+from alps_geo.models.sam.model import MaskGenerator
 
 from .sam_models import SMALL, make_image
 

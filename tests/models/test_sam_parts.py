@@ -13,11 +13,12 @@ from torch._dynamo.utils import counters
 from torch.nn import functional
 
 from alps_geo.errors import SettingsError
-from alps_geo.models import sam_cpu_upscaling, sam_encoder
-from alps_geo.models.sam_decoder import MaskDecoder
-from alps_geo.models.sam_encoder import ImageEncoder
-from alps_geo.models.sam_images import ImageFrame, normalise, normalise_as_authors
-from alps_geo.models.sam_postprocess import Resampler, encode_rle
+from alps_geo.models.sam import encoder as sam_encoder
+from alps_geo.models.sam.cpu import upscaling as sam_cpu_upscaling
+from alps_geo.models.sam.decoder import MaskDecoder
+from alps_geo.models.sam.encoder import ImageEncoder
+from alps_geo.models.sam.inputs import ImageFrame, normalise, normalise_as_authors
+from alps_geo.models.sam.logits import Resampler, encode_rle
 
 from .sam_models import make_image, make_sam
 

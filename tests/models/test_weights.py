@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
+from alps_geo._files import sha256_of
 from alps_geo.cli.main import cli
 from alps_geo.errors import Cancelled, ModelError
 from alps_geo.models import weights
@@ -82,7 +83,7 @@ def server(tmp_path):
             running.models[name] = replace(
                 weights.known_model(name),
                 url=f"http://127.0.0.1:{running.server_port}/{file}",
-                sha256=weights.sha256_of(path),
+                sha256=sha256_of(path),
                 size=path.stat().st_size,
             )
         thread = threading.Thread(target=running.serve_forever)
@@ -114,7 +115,7 @@ def test_a_download_that_breaks_off_goes_on(server, progress):
     model = server.models["sam-vit-b"]
     server.breaks = 1
     path = download(model, progress)
-    assert weights.sha256_of(path) == model.sha256
+    assert sha256_of(path) == model.sha256
     assert server.requests[0] is None
     assert 0 < int(server.requests[1].removeprefix("bytes=").rstrip("-")) <= model.size // 2
 
@@ -128,13 +129,13 @@ def test_a_server_that_always_breaks_off_is_given_up_and_the_next_run_goes_on(se
     before = len(server.requests)
     path = download(model, progress)
     assert server.requests[before].startswith("bytes=")
-    assert weights.sha256_of(path) == model.sha256
+    assert sha256_of(path) == model.sha256
 
 
 def test_a_server_without_ranges_starts_again(server, progress):
     server.ranges, server.breaks = False, 1
     path = download(server.models["sam-vit-b"], progress)
-    assert weights.sha256_of(path) == server.models["sam-vit-b"].sha256
+    assert sha256_of(path) == server.models["sam-vit-b"].sha256
 
 
 def test_what_arrived_stays_when_the_user_stops(server, folder, progress):
@@ -208,7 +209,7 @@ def test_a_file_is_added_verified_and_removed(tmp_path, folder):
     assert "checksum right" in run("verify")[1]
     rows = json.loads(run("list", "--json")[1])["models"]
     assert rows[-1]["name"] == "sam-vit-48x2"
-    assert rows[-1]["sha256"] == weights.sha256_of(file)
+    assert rows[-1]["sha256"] == sha256_of(file)
     assert str(folder) in run("list")[1]
     code, output = run("add", file)
     assert code == 1

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
 
-from alps_geo import paths
+from alps_geo.scenes import paths
 from qgis_plugin import addresses
 
 

@@ -1,0 +1,1 @@
+"""What a segment looks like: a row of numbers for each mask."""

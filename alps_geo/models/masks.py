@@ -1,0 +1,219 @@
+"""What a mask model finds in a tile: masks as columns of equal length, pixels as row runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..scenes.spans import Runs
+from ..settings import MaskSettings
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The masks of one tile, a row per mask.
+
+    Attributes
+    ----------
+    runs : Runs
+        The masks' pixels, in the tile window's coordinates.
+    predicted_iou, stability : ndarray of float32, shape (n_masks,)
+        The model's own estimates of quality, from 0 to 1.
+    points : ndarray of int32, shape (n_masks, 2)
+        Row and column of the prompt, or of a pixel inside.
+    """
+
+    runs: Runs
+    predicted_iou: NDArray[np.float32]
+    stability: NDArray[np.float32]
+    points: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    @classmethod
+    def from_runs(
+        cls,
+        runs: Runs,
+        predicted_iou: NDArray[np.floating] | None = None,
+        stability: NDArray[np.floating] | None = None,
+        points: NDArray[np.integer] | None = None,
+    ) -> Masks:
+        """Make masks from runs; scores are 1 and points the middle of a run unless given."""
+        ones = np.ones(len(runs), np.float32)
+        return cls(
+            runs,
+            ones if predicted_iou is None else predicted_iou.astype(np.float32),
+            ones if stability is None else stability.astype(np.float32),
+            _points_inside(runs) if points is None else points.astype(np.int32),
+        )
+
+    @classmethod
+    def empty(cls) -> Masks:
+        """Return no masks."""
+        return cls.from_runs(Runs.concatenate([]))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Masks]) -> Masks:
+        """Put several tables of masks one below another."""
+        if not parts:
+            return cls.empty()
+        return cls(
+            Runs.concatenate([part.runs for part in parts]),
+            np.concatenate([part.predicted_iou for part in parts]),
+            np.concatenate([part.stability for part in parts]),
+            np.concatenate([part.points for part in parts]),
+        )
+
+    def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> Masks:
+        """Return the chosen masks, by number or by a flag per mask."""
+        return Masks(
+            self.runs.take(chosen),
+            self.predicted_iou[chosen],
+            self.stability[chosen],
+            self.points[chosen],
+        )
+
+
+def _points_inside(runs: Runs) -> NDArray[np.int32]:
+    """Return the middle pixel of each set's longest run, shape (n_sets, 2)."""
+    order = np.lexsort((-runs.lengths, runs.owners))
+    firsts = order[np.unique(runs.owners[order], return_index=True)[1]]
+    points = np.zeros((len(runs), 2), np.int32)
+    row, start, stop = runs.values[firsts].T
+    points[runs.owners[firsts]] = np.stack([row, (start + stop) // 2], axis=1)
+    return points
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What a mask model knows of every place of a tile, on a grid of cells.
+
+    Attributes
+    ----------
+    values : ndarray of float32, shape (n_features, rows, cols)
+    stride : float
+        Side of a cell in tile pixels; cell (0, 0) starts at the tile's upper left corner, and
+        cells past the tile's lower and right border are cut off.
+    names : tuple of str, length n_features
+    weights : ndarray of float32, shape (n_features,)
+        How much each standardised feature counts in clustering.
+    as_authors : bool
+        Pool as the authors of ALPS did instead of by the definition (eq. 4), for comparison.
+    """
+
+    values: NDArray[np.float32]
+    stride: float
+    names: tuple[str, ...]
+    weights: NDArray[np.float32]
+    as_authors: bool = False
+
+
+class MaskModel(Protocol):
+    """Finds masks in a tile.
+
+    Attributes
+    ----------
+    name : str
+        What the user calls it, such as `builtin` or `sam-vit-b`.
+    checksum : str
+        Identifies weights and parameters: two models with the same name and checksum find the
+        same masks and features.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the user calls the model."""
+
+    @property
+    def checksum(self) -> str:
+        """What tells this model from another."""
+
+    def segment(
+        self, pixels: NDArray[np.uint8], valid: NDArray[np.bool_]
+    ) -> tuple[Masks, Embedding]:
+        """Find the masks of a tile.
+
+        Parameters
+        ----------
+        pixels : ndarray of uint8, shape (height, width, 3)
+            Red, green and blue, stretched over the scene.
+        valid : ndarray of bool, shape (height, width)
+            False where there is no data.
+
+        Returns
+        -------
+        Masks
+            In any order; may overlap.
+        Embedding
+        """
+
+
+@runtime_checkable
+class ColourModel(MaskModel, Protocol):
+    """A mask model that goes by colour, and so would follow blocks that compression left in it."""
+
+    @property
+    def follows_colour(self) -> bool:
+        """Whether blocks of colour are to be smoothed before it sees a scene."""
+
+
+def follows_colour(model: MaskModel) -> bool:
+    """Return whether a model is to see a scene without blocks of colour."""
+    return isinstance(model, ColourModel) and model.follows_colour
+
+
+@dataclass(frozen=True)
+class GateCounts:
+    """What the filter of a tile's masks did.
+
+    Attributes
+    ----------
+    found, gated, small, kept : int
+        Masks the model found; dropped because too large; dropped because too small; kept.
+    """
+
+    found: int
+    gated: int
+    small: int
+    kept: int
+
+
+def gate(
+    masks: Masks, valid: NDArray[np.bool_], settings: MaskSettings
+) -> tuple[Masks, NDArray[np.bool_], GateCounts]:
+    """Cut masks to valid pixels, and drop those that are too large or too small.
+
+    The filtering gate of the paper (eq. 2 and 3): a mask stays if its area is at most
+    `area_threshold` of the tile's valid area.
+
+    Parameters
+    ----------
+    masks : Masks
+    valid : ndarray of bool, shape (height, width)
+    settings : MaskSettings
+
+    Returns
+    -------
+    kept : Masks
+    too_large : ndarray of bool, shape (height, width)
+        Pixels of masks that the gate dropped.
+    counts : GateCounts
+    """
+    if not valid.all():
+        masks = dataclasses.replace(masks, runs=masks.runs.restrict(valid))
+    areas = masks.runs.areas
+    large = areas > settings.area_threshold * np.count_nonzero(valid)
+    small = areas < settings.min_area_px
+    too_large = np.zeros(valid.shape, bool)
+    too_large[masks.runs.take(large).pixels()] = True
+    kept = masks.take(~large & ~small)
+    counts = GateCounts(
+        len(masks), int(np.count_nonzero(large)), int(np.count_nonzero(small & ~large)), len(kept)
+    )
+    return kept, too_large, counts

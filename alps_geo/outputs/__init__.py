@@ -1,0 +1,1 @@
+"""Files for others: label rasters, GeoPackages, styles."""

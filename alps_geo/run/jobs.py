@@ -1,0 +1,274 @@
+"""Work on tiles: one tile from pixels to its record, here or in other processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._environment import with_own_data
+from .._memory import return_freed_memory
+from ..errors import OutputError, ReadError, SceneError, WorkerError
+from ..features.pooling import Features, pool_features
+from ..models import load_model
+from ..models.masks import Embedding, MaskModel, Masks, gate
+from ..models.stream import batch_size, read_ahead, segment_all
+from ..progress import NoProgress
+from ..scenes.scene import Scene
+from ..scenes.spans import Runs
+from ..scenes.tiles import Tile
+from ..segments.tile_results import TileRecord, write_tile
+from ..settings import MaskSettings, ModelSettings, RunSettings
+from .pools import choose_pool, run_in_pool
+
+
+@dataclass(frozen=True)
+class Job:
+    """A tile to label, with all that another process needs to do it.
+
+    Attributes
+    ----------
+    scene : Scene
+        With its stretch.
+    tile : Tile
+    path : Path
+        Where the record goes.
+    model : ModelSettings
+    masks : MaskSettings
+    skip_unreadable : bool
+        Record a tile that cannot be read as such, instead of raising.
+    """
+
+    scene: Scene
+    tile: Tile
+    path: Path
+    model: ModelSettings
+    masks: MaskSettings
+    skip_unreadable: bool = False
+
+    def travelling(self) -> Job:
+        """Return the job with paths that hold in any working directory."""
+        return dataclasses.replace(self, scene=self.scene.anchored(), path=self.path.absolute())
+
+
+@lru_cache(maxsize=1)
+def _process_model(model: ModelSettings, masks: MaskSettings) -> MaskModel:
+    """Return this process's mask model, loaded once."""
+    return load_model(model, masks, NoProgress())
+
+
+def run_job(job: Job) -> str:
+    """Label one tile with this process's mask model, and write its record.
+
+    Parameters
+    ----------
+    job : Job
+
+    Returns
+    -------
+    str
+        The tile's name.
+    """
+    pixels = _read_job(job)
+    (found,) = _find(_process_model(job.model, job.masks), [pixels])
+    return _finish(job, pixels, found)
+
+
+def run_jobs_here(jobs: Sequence[Job], model: MaskModel, done: Callable[[str], None]) -> None:
+    """Label tiles in this process: while one is segmented, others are read and written.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    model : MaskModel
+    done : callable
+        Is called with each finished tile's name; may raise `Cancelled`.
+    """
+    groups = read_ahead(map(_read_job, jobs), batch_size(model))
+    waiting = iter(jobs)
+    with closing(groups), ThreadPoolExecutor(1) as thread:
+        finishing: deque[Future[str]] = deque()
+        for group in groups:
+            for pixels, found in zip(group, _find(model, group), strict=True):
+                finishing.append(thread.submit(_finish, next(waiting), pixels, found))
+                if len(finishing) > 1:
+                    done(finishing.popleft().result())
+        for future in finishing:
+            done(future.result())
+
+
+@with_own_data
+def run_job_elsewhere(job: Job) -> str:
+    """Label one tile in another process; errors name the machine, as it may lack a disk.
+
+    Parameters
+    ----------
+    job : Job
+
+    Returns
+    -------
+    str
+        The tile's name.
+    """
+    try:
+        return run_job(job)
+    except (SceneError, OutputError) as error:
+        text = f"{error} (worker on host {socket.gethostname()})"
+        failure = type(error)(text, code=error.code, **error.values)
+    # Raised here, without its cause: GDAL's own errors cannot travel to another process.
+    raise failure
+
+
+def label_tile(scene: Scene, tile: Tile, model: MaskModel, settings: MaskSettings) -> TileRecord:
+    """Find the masks of a tile and their features.
+
+    Parameters
+    ----------
+    scene : Scene
+        With its stretch.
+    tile : Tile
+    model : MaskModel
+    settings : MaskSettings
+
+    Returns
+    -------
+    TileRecord
+
+    Raises
+    ------
+    ReadError
+        If the tile's pixels cannot be read.
+    """
+    pixels = _read(scene, tile)
+    (found,) = _find(model, [pixels])
+    return _describe(pixels, found, settings)
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """What was read of a tile."""
+
+    rgb: NDArray[np.uint8]
+    valid: NDArray[np.bool_]
+    seconds: float
+    unreadable: str = ""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a mask model says of a tile."""
+
+    masks: Masks
+    embedding: Embedding
+    seconds: float
+
+
+def _read(scene: Scene, tile: Tile) -> _Pixels:
+    began = time.perf_counter()
+    rgb, valid = scene.read(tile.window)
+    return _Pixels(rgb, valid, time.perf_counter() - began)
+
+
+def _read_job(job: Job) -> _Pixels:
+    try:
+        return _read(job.scene, job.tile)
+    except ReadError as error:
+        if not job.skip_unreadable:
+            text = f"tile {job.tile.name}: {error}"
+            raise ReadError(text, code=error.code, **error.values) from error
+        shape = job.tile.window.height, job.tile.window.width
+        return _Pixels(np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool), 0.0, str(error))
+
+
+def _find(model: MaskModel, group: Sequence[_Pixels]) -> Iterator[_Found | None]:
+    """Ask the model for the masks of tiles; None for those without a valid pixel."""
+    answers = segment_all(model, [(one.rgb, one.valid) for one in group if one.valid.any()])
+    for pixels in group:
+        began = time.perf_counter()
+        answer = next(answers) if pixels.valid.any() else None
+        yield answer and _Found(*answer, time.perf_counter() - began)
+
+
+def _finish(job: Job, pixels: _Pixels, found: _Found | None) -> str:
+    """Write the record of a tile, and return the tile's name."""
+    write_tile(job.path, _describe(pixels, found, job.masks))
+    return job.tile.name
+
+
+def _describe(pixels: _Pixels, found: _Found | None, settings: MaskSettings) -> TileRecord:
+    """Gate the masks of a tile and pool their features."""
+    valid = pixels.valid
+    if found is None:
+        return _empty_record(pixels)
+    began = time.perf_counter()
+    masks, too_large, counts = gate(found.masks, valid, settings)
+    gated = time.perf_counter()
+    features = pool_features(masks.runs, found.embedding, valid.shape)
+    seconds = {
+        "read": pixels.seconds,
+        "masks": found.seconds + gated - began,
+        "features": time.perf_counter() - gated,
+    }
+    dropped, invalid = (Runs.from_bitmaps(bitmap[np.newaxis]) for bitmap in (too_large, ~valid))
+    return TileRecord(masks, features, dropped, invalid, counts, seconds)
+
+
+def _empty_record(pixels: _Pixels) -> TileRecord:
+    """Return the record of a tile without a valid pixel: the model is not asked."""
+    nothing = np.zeros((1, *pixels.valid.shape), bool)
+    masks, _, counts = gate(Masks.empty(), ~nothing[0], MaskSettings())
+    features = Features(np.zeros((0, 0), np.float32), (), np.zeros(0, np.float32))
+    gated, invalid = Runs.from_bitmaps(nothing), Runs.from_bitmaps(~nothing)
+    seconds = {"read": pixels.seconds}
+    return TileRecord(masks, features, gated, invalid, counts, seconds, pixels.unreadable)
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    model: MaskModel,
+    settings: RunSettings,
+    done: Callable[[str], None],
+    tick: Callable[[], None],
+) -> None:
+    """Label tiles here, in other processes or on a cluster, and tell of each that is finished.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    model : MaskModel
+        Used where this process does the work.
+    settings : RunSettings
+    done : callable
+        Is called with each finished tile's name; may raise `Cancelled`.
+    tick : callable
+        Is called while others work; may raise `Cancelled`.
+
+    Raises
+    ------
+    WorkerError
+        If workers cannot be had, are lost time and again, or write to another disk than this.
+    """
+    if not jobs:
+        return
+    if settings.workers == 1 and settings.scheduler is None:
+        run_jobs_here(jobs, model, done)
+        return_freed_memory()
+        return
+    open_pool = choose_pool(settings, tick)
+    run_in_pool(open_pool, run_job_elsewhere, [job.travelling() for job in jobs], done, tick)
+    lost = [job.path for job in jobs if not job.path.exists()]
+    if lost:
+        raise WorkerError(
+            f"workers finished {len(lost)} tiles that are not here, such as {lost[0]}; the output"
+            " folder must be on storage that all workers share"
+        )

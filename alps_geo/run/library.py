@@ -1,0 +1,100 @@
+"""Class models that a run still needs, in its folder: those that edits and packages refer to."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._files import move_into_place, replacing
+from ..classes import file as classfile
+from ..classes.model import ClassModel, Prediction
+from ..errors import ModelError
+from ..segments.table import Segments
+from .folder import RunFolder
+from .run import Run
+
+#: Segments whose features are read at once.
+BATCH = 65536
+_Number = TypeVar("_Number", np.float32, np.int64)
+
+
+class ModelLibrary:
+    """Class models in the run folder, by checksum: those that edits and packages refer to.
+
+    Parameters
+    ----------
+    run : Run
+
+    Attributes
+    ----------
+    current : ClassModel or None
+        The model among the results, as it was when they were opened.
+    current_checksum : str
+        Empty where there is none.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._folder = RunFolder(run.out).path
+        self._models: dict[str, ClassModel | None] = {"": None}
+        self._present = run.outputs().classes
+        self.current: ClassModel | None = None
+        self.current_checksum = ""
+        # A damaged one, which is about to be replaced, is none.
+        with suppress(ModelError):
+            self.current = ClassModel.load(self._present)
+            self.current_checksum = classfile.checksum(self._present)
+            self._models[self.current_checksum] = self.current
+
+    def path(self, checksum: str) -> Path:
+        """Return where the model with a checksum lies."""
+        return self._folder / f"classes-{checksum[:16]}.safetensors"
+
+    def load(self, checksum: str) -> ClassModel | None:
+        """Return a model; None where it is not there, or none is meant."""
+        if checksum not in self._models:
+            path = self.path(checksum)
+            self._models[checksum] = ClassModel.load(path) if path.is_file() else None
+        return self._models[checksum]
+
+    def add(self, model: ClassModel) -> str:
+        """Keep a model, and the current one, and return the checksum of the first."""
+        if self.current is not None:
+            with replacing(self.path(self.current_checksum)) as temporary:
+                # As it is: an earlier version's would be written otherwise.
+                shutil.copyfile(self._present, temporary)
+        # A name that the cleaner knows, should this be killed.
+        draft = self._folder / f".classes.{secrets.token_hex(4)}.part.safetensors"
+        model.save(draft)
+        checksum = classfile.checksum(draft)
+        move_into_place(draft, self.path(checksum))
+        self._models[checksum] = model
+        return checksum
+
+    def keep(self, checksums: set[str]) -> None:
+        """Remove all other models."""
+        kept = {self.path(checksum) for checksum in checksums}
+        for path in self._folder.glob("classes-*.safetensors"):
+            if path not in kept:
+                path.unlink(missing_ok=True)
+
+
+def batches(rows: NDArray[_Number]) -> list[NDArray[_Number]]:
+    """Cut rows into parts that are read at once."""
+    return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+
+
+def predict(model: ClassModel | None, segments: Segments) -> Prediction:
+    """Return the classes of a scene's segments."""
+    if model is None or not len(segments):
+        return Prediction(np.zeros(0, np.uint16), np.zeros(0, np.float32))
+    parts = [model.predict(batch) for batch in batches(segments.features)]
+    return Prediction(
+        np.concatenate([part.class_id for part in parts]),
+        np.concatenate([part.confidence for part in parts]),
+    )

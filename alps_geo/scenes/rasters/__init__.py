@@ -1,0 +1,1 @@
+"""Raster files as they come: their bands, place, parts and holes."""

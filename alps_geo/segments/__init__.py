@@ -1,0 +1,1 @@
+"""Masks of tiles become segments of the scene, and polygons."""
