@@ -116,7 +116,7 @@ def label_scenes(
     stretch = (
         measure_stretch(list(opened.values()), skip_unreadable=settings.run.skip_unreadable)
         if classes is None
-        else Stretch.from_dict(classes.source.stretch)
+        else Stretch.from_dict(classes.schema.stretch)
     )
     opened = {stem: scene.with_stretch(stretch) for stem, scene in opened.items()}
     model = model or load_model(settings.model, settings.masks, clock)
@@ -188,7 +188,7 @@ def classify(
     model, checksum = _load_classes(classes)
     if model is not None:
         model.require_model(run.manifest["model"]["name"], run.manifest["model"]["checksum"])
-        if model.source.stretch != run.manifest["stretch"]:
+        if model.schema.stretch != run.manifest["stretch"]:
             run.clock.warning(
                 "the class model was made with another stretch than this run: the same colours look"
                 " different to it; `label()` with `classes` uses the model's own"
@@ -379,7 +379,7 @@ def _find_classes(run: Run, given: ClassModel | None, settings: ClassSettings) -
     run.clock.stage("classes")
     features = [batch for part in segments for batch in batches(part.features)]
     pixels = [batch for part in segments for batch in batches(part.area_px)]
-    model = ClassModel(settings, run.source(segments)).fit(features, run.clock, areas=pixels)
+    model = ClassModel(settings, run.schema(segments)).fit(features, run.clock, areas=pixels)
     areas = np.zeros(settings.n_classes)
     for part in segments:
         found = predict(model, part)

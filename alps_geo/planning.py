@@ -86,7 +86,7 @@ def inspect(scene: str, settings: Settings, progress: Progress | None = None) ->
     given = settings.classes.classes
     classes = None if given is None else ClassModel.load(given)
     stretch = (
-        measure_stretch([opened]) if classes is None else Stretch.from_dict(classes.source.stretch)
+        measure_stretch([opened]) if classes is None else Stretch.from_dict(classes.schema.stretch)
     )
     opened = opened.with_stretch(stretch)
     model = load_model(settings.model, settings.masks, progress)

@@ -118,10 +118,10 @@ def our_chain(precision: str) -> Callable[[Sam, Pixels, int], Records]:
         valid = np.ones(image.shape[:2], bool)
         found, embedding = model.segment(image, valid)
         masks, _, _ = gate(found, valid, settings)
-        pool_features(masks.runs, embedding, valid.shape)
+        pool_features(masks.spans, embedding, valid.shape)
         labels = np.zeros(valid.shape, np.uint8)
-        for index in np.argsort(-masks.runs.areas):
-            labels[masks.runs.take(np.array([index])).pixels()] = index % 46
+        for index in np.argsort(-masks.spans.areas):
+            labels[masks.spans.take(np.array([index])).pixels()] = index % 46
         return []
 
     return run

@@ -98,8 +98,8 @@ class WatchedModel:
         path = self.folder / f"{zlib.crc32(pixels.tobytes()):08x}_{pixels.shape[0]}.npz"
         if not path.exists():
             masks, embedding = self._ask(pixels, valid)
-            columns = {**vars(masks), **vars(embedding), "offsets": masks.runs.offsets}
-            np.savez(path, **{**columns, "runs": masks.runs.values})
+            columns = {**vars(masks), **vars(embedding), "offsets": masks.spans.offsets}
+            np.savez(path, **{**columns, "runs": masks.spans.values})
         found = np.load(path)
         runs = Runs(found["offsets"], found["runs"])
         masks = Masks(runs, *(found[name] for name in ("predicted_iou", "stability", "points")))

@@ -18,13 +18,16 @@ from alps_geo.progress import RecordedProgress
 
 # `--hypothesis-profile quick` says that something fails, without the minutes a small case takes.
 # `--hypothesis-profile many` tries five times as many cases: five minutes for tests/test_stitch.py.
+# No deadline: a busy machine is no fault of what is tested.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
 settings.register_profile("many", max_examples=500)
 settings.register_profile("quick", phases=[Phase.explicit, Phase.reuse, Phase.generate])
 
 ROOT = Path(__file__).resolve().parents[1]
 SceneFactory = Callable[..., Path]
 # numba looks for changes in the file of a function, not in those of functions compiled into it.
-_SOURCES = b"".join(path.read_bytes() for path in sorted(ROOT.glob("alps_geo/models/*.py")))
+_SOURCES = b"".join(path.read_bytes() for path in sorted(ROOT.glob("alps_geo/models/**/*.py")))
 _COMPILED = ROOT / ".pytest_cache" / f"numba-{hashlib.sha256(_SOURCES).hexdigest()[:16]}"
 os.environ.setdefault("NUMBA_CACHE_DIR", str(_COMPILED))
 

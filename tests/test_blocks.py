@@ -142,7 +142,6 @@ def record(out: Path) -> dict[str, object]:
 phases = st.integers(0, PERIOD - 1)
 
 
-@settings(deadline=None)
 @given(phases, phases, st.sampled_from([30, 50, 75, 90, 95]), st.integers(0, 3))
 def test_blocks_of_colour_are_found_at_any_phase(
     row: int, col: int, quality: int, seed: int
@@ -153,7 +152,7 @@ def test_blocks_of_colour_are_found_at_any_phase(
     assert (blocks.row, blocks.col) == (-row % PERIOD, -col % PERIOD)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(phases, phases)
 def test_of_an_image_compressed_twice_the_later_blocks_are_found_or_the_stronger(
     row: int, col: int
@@ -209,7 +208,7 @@ def test_clean_images_have_no_blocks(name: str) -> None:
     assert find(CLEAN[name]) is None
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(40, 330), st.integers(40, 330))
 def test_no_clean_ground_or_noise_has_blocks(seed: int, height: int, width: int) -> None:
     assert find(draw_ground(height, width, seed)) is None
@@ -235,7 +234,6 @@ def test_real_scenes_from_jpeg_have_blocks(shared_data: Path, scene: str) -> Non
 # Smoothed
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_smooth_pixels_do_not_depend_on_the_window(
     smooth_scenes: dict[float | None, Shown], data: st.DataObject
@@ -279,7 +277,7 @@ def test_lightness_stays_and_the_steps_of_colour_go() -> None:
     assert find(np.moveaxis(smooth, 0, 2)) is None
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 255), st.integers(0, 2**32 - 1))
 def test_what_holds_no_data_changes_nothing_around_it(value: int, seed: int) -> None:
     pixels = np.moveaxis(compressed(75), 2, 0).copy()

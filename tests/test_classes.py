@@ -28,7 +28,7 @@ from alps_geo.classes.legend import Legend
 from alps_geo.classes.model import ClassModel
 from alps_geo.classes.palette import PALETTE
 from alps_geo.classes.sampling import BLOCK, Weighted, reblock, sketch, weigh
-from alps_geo.classes.schema import FeatureSource
+from alps_geo.classes.schema import FeatureSchema
 from alps_geo.classes.whitening import choose_reach, draw_in, measure_axes, rotate
 from alps_geo.errors import ModelError, OutputError, SettingsError
 from alps_geo.progress import RecordedProgress
@@ -37,9 +37,9 @@ from alps_geo.settings import ClassSettings
 STRETCH = {"kind": "percentile", "low": [0.1, 2.0, 3.0], "high": [200.0, 210.5, 1 / 3]}
 
 
-def make_source(columns: int = 6, weights: list[float] | None = None) -> FeatureSource:
+def make_schema(columns: int = 6, weights: list[float] | None = None) -> FeatureSchema:
     names = tuple(f"feature_{number}" for number in range(columns))
-    return FeatureSource(
+    return FeatureSchema(
         "builtin", "0123abcd" * 8, names, np.array(weights or [1.0] * columns, np.float32), STRETCH
     )
 
@@ -65,7 +65,7 @@ def blobs() -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def model(blobs: NDArray[np.float32]) -> ClassModel:
-    return ClassModel(ClassSettings(n_classes=5), make_source()).fit([blobs])
+    return ClassModel(ClassSettings(n_classes=5), make_schema()).fit([blobs])
 
 
 # Fitting
@@ -73,7 +73,7 @@ def model(blobs: NDArray[np.float32]) -> ClassModel:
 
 def test_blobs_become_classes() -> None:
     values, truth = make_blobs(4000, blobs=6)
-    model = ClassModel(ClassSettings(n_classes=6), make_source()).fit([values])
+    model = ClassModel(ClassSettings(n_classes=6), make_schema()).fit([values])
     assert adjusted_rand_score(truth, model.predict(values).class_id) > 0.99
     assert model.settled_
 
@@ -81,7 +81,7 @@ def test_blobs_become_classes() -> None:
 def test_more_rows_than_the_sample_are_clustered_as_well_as_by_full_k_means() -> None:
     values, _ = make_blobs(30000, columns=8, blobs=25, noise=0.5)
     values = values[np.argsort(values[:, 0])]  # the worst order for online k-means
-    model = ClassModel(ClassSettings(n_classes=12), make_source(8)).fit(cut(values, [9, 20000]))
+    model = ClassModel(ClassSettings(n_classes=12), make_schema(8)).fit(cut(values, [9, 20000]))
     rows = (values - values.mean(axis=0, dtype=float)) / values.std(axis=0, dtype=float)
     rows = rotate(draw_in(rows, model.reach_), model.axes_)
     full = KMeans(12, n_init=3, random_state=1).fit(rows)
@@ -90,12 +90,12 @@ def test_more_rows_than_the_sample_are_clustered_as_well_as_by_full_k_means() ->
     assert model.inertia_ == pytest.approx(ours, rel=1e-3)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(places=st.lists(st.integers(0, 10**6), max_size=8))
 def test_where_batches_are_cut_makes_no_difference(places: list[int]) -> None:
     values, _ = make_blobs(2 * BLOCK + 500, columns=3)
     areas = np.random.default_rng(1).integers(1, 1000, len(values))
-    whole, parts = (ClassModel(ClassSettings(n_classes=4), make_source(3)) for _ in range(2))
+    whole, parts = (ClassModel(ClassSettings(n_classes=4), make_schema(3)) for _ in range(2))
     whole.fit([values], areas=[areas])
     parts.fit(cut(values, places), areas=cut(areas, places))
     assert whole.centers_.tobytes() == parts.centers_.tobytes()
@@ -105,7 +105,7 @@ def test_where_batches_are_cut_makes_no_difference(places: list[int]) -> None:
 
 def test_the_seed_decides_and_nothing_else(blobs: NDArray[np.float32]) -> None:
     def fit(seed: int) -> ClassModel:
-        return ClassModel(ClassSettings(n_classes=9, seed=seed), make_source()).fit([blobs])
+        return ClassModel(ClassSettings(n_classes=9, seed=seed), make_schema()).fit([blobs])
 
     assert fit(3).centers_.tobytes() == fit(3).centers_.tobytes()
     assert fit(3).centers_.tobytes() != fit(4).centers_.tobytes()
@@ -115,7 +115,7 @@ def test_features_are_standardised_and_weighted() -> None:
     values, truth = make_blobs(2000, columns=2, blobs=3)
     noise = np.random.default_rng(5).normal(size=(2000, 1))
     values = np.hstack([values[:, :1] * 1e6 + 1e7, values[:, 1:], noise]).astype(np.float32)
-    source = make_source(3, [1.0, 1.0, 0.0])
+    source = make_schema(3, [1.0, 1.0, 0.0])
     model = ClassModel(ClassSettings(n_classes=3), source).fit([values])
     assert adjusted_rand_score(truth, model.predict(values).class_id) > 0.99
     assert model.mean_[:2] == pytest.approx(values[:, :2].mean(axis=0, dtype=float))
@@ -125,20 +125,20 @@ def test_features_are_standardised_and_weighted() -> None:
 
 def test_a_constant_feature_does_no_harm(blobs: NDArray[np.float32]) -> None:
     values = np.hstack([blobs, np.full((len(blobs), 1), 1000.1, np.float32)])
-    model = ClassModel(ClassSettings(n_classes=5), make_source(7)).fit([values])
+    model = ClassModel(ClassSettings(n_classes=5), make_schema(7)).fit([values])
     assert model.scale_[6] == 1
     assert np.isfinite(model.predict(values).confidence).all()
 
 
 def test_fitting_tells_of_every_pass(blobs: NDArray[np.float32]) -> None:
     progress = RecordedProgress()
-    model = ClassModel(ClassSettings(n_classes=5), make_source()).fit([blobs], progress)
+    model = ClassModel(ClassSettings(n_classes=5), make_schema()).fit([blobs], progress)
     assert len(progress.steps) == model.n_passes_ + 1
     assert progress.steps[-1][1] == progress.steps[-1][2]
 
 
 def test_an_iterator_is_refused_because_it_can_be_read_once(blobs: NDArray[np.float32]) -> None:
-    model, areas = ClassModel(ClassSettings(), make_source()), [np.ones(len(blobs), np.int64)]
+    model, areas = ClassModel(ClassSettings(), make_schema()), [np.ones(len(blobs), np.int64)]
     with pytest.raises(TypeError, match="pass lists"):
         model.fit(iter([blobs]))
     with pytest.raises(TypeError, match="pass lists"):
@@ -165,12 +165,12 @@ def test_more_classes_than_different_segments_are_refused(
     values: NDArray[np.float32], message: str
 ) -> None:
     with pytest.raises(SettingsError, match=message):
-        ClassModel(ClassSettings(), make_source()).fit([values])
+        ClassModel(ClassSettings(), make_schema()).fit([values])
 
 
 def test_as_many_classes_as_segments_put_each_in_its_own() -> None:
     values = np.random.default_rng(2).normal(size=(9, 6)).astype(np.float32)
-    model = ClassModel(ClassSettings(n_classes=9), make_source()).fit([values])
+    model = ClassModel(ClassSettings(n_classes=9), make_schema()).fit([values])
     found = model.predict(values)
     assert sorted(found.class_id) == list(range(9))
     assert (found.confidence > 0.999).all()
@@ -179,7 +179,7 @@ def test_as_many_classes_as_segments_put_each_in_its_own() -> None:
 def test_rare_segments_among_very_many_equal_ones_are_found() -> None:
     values = np.zeros((200_000, 2), np.float32)
     values[::25_000] = np.random.default_rng(1).normal(size=(8, 2))
-    model = ClassModel(ClassSettings(n_classes=9), make_source(2)).fit([values])
+    model = ClassModel(ClassSettings(n_classes=9), make_schema(2)).fit([values])
     assert sorted(model.counts_) == [1] * 8 + [199_992]
 
 
@@ -193,12 +193,12 @@ def test_rare_segments_among_very_many_equal_ones_are_found() -> None:
 )
 def test_features_that_cannot_be_are_refused(values: NDArray[np.float32], message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        ClassModel(ClassSettings(), make_source()).fit([np.ones((20, 6), np.float32), values])
+        ClassModel(ClassSettings(), make_schema()).fit([np.ones((20, 6), np.float32), values])
 
 
 def test_weights_must_fit_the_names() -> None:
     with pytest.raises(ModelError, match="each of its 2 features a finite weight of 0 or more"):
-        make_source(2, [1.0, -1.0])
+        make_schema(2, [1.0, -1.0])
 
 
 # Clustering, piece by piece
@@ -211,7 +211,7 @@ def test_files_of_earlier_versions_classify_as_they_did(
     values, _ = make_blobs(2000, noise=1.0)
     values[::50] *= 5
     weights = np.linspace(0.5, 2, 6)
-    model = ClassModel(ClassSettings(n_classes=5), make_source(6, weights.tolist())).fit([values])
+    model = ClassModel(ClassSettings(n_classes=5), make_schema(6, weights.tolist())).fit([values])
     path = tmp_path / "m.safetensors"
     model.save(path)
     header, tensors = read_parts(path)
@@ -234,7 +234,7 @@ def test_rows_are_drawn_in_then_weighted_then_whitened() -> None:
     values, _ = make_blobs(2000, noise=1.0)
     values[::50] *= 5
     weights = np.linspace(0.5, 2, 6)
-    model = ClassModel(ClassSettings(n_classes=5), make_source(6, weights.tolist())).fit([values])
+    model = ClassModel(ClassSettings(n_classes=5), make_schema(6, weights.tolist())).fit([values])
     rows = draw_in((values - model.mean_) / model.scale_, model.reach_) * weights
     np.testing.assert_allclose(model.axes_, measure_axes(rows, 0), rtol=1e-6)
     rows = rotate(rows, model.axes_)
@@ -246,7 +246,7 @@ def test_rows_are_drawn_in_then_weighted_then_whitened() -> None:
 
 def test_many_columns_are_kept_in_the_file_as_they_are(tmp_path: Path) -> None:
     values, _ = make_blobs(500, columns=65)
-    model = ClassModel(ClassSettings(n_classes=5), make_source(65)).fit([values])
+    model = ClassModel(ClassSettings(n_classes=5), make_schema(65)).fit([values])
     model.save(tmp_path / "m.safetensors")
     again = ClassModel.load(tmp_path / "m.safetensors")
     assert again.reach_ == model.reach_ == np.inf
@@ -278,7 +278,7 @@ def test_a_few_odd_segments_share_a_class(seed: int) -> None:
     values, _ = make_blobs(4000, columns=3, blobs=4, noise=0.3, seed=seed)
     odd = np.zeros((4, 3), np.float32)
     odd[:, 0] = (8, 12, 18, 30)
-    model = ClassModel(ClassSettings(n_classes=5), make_source(3))
+    model = ClassModel(ClassSettings(n_classes=5), make_schema(3))
     model.fit([np.concatenate([values, odd.repeat(20, axis=0)])])
     (shared,) = set(model.predict(odd).class_id.tolist())
     assert shared not in model.predict(values).class_id
@@ -331,7 +331,7 @@ def test_a_centre_without_rows_moves_to_the_farthest_row() -> None:
 
 
 @given(places=st.lists(st.integers(0, 10**6), max_size=6), rows=st.integers(0, 3 * BLOCK))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_blocks_hold_the_rows_in_order(places: list[int], rows: int) -> None:
     values = np.arange(rows, dtype=np.float32)[:, None]
     areas = np.arange(1, rows + 1)
@@ -358,7 +358,7 @@ def test_classes_go_to_large_segments_rather_than_to_specks() -> None:
 
     def error(areas: list[NDArray[np.int64]] | None) -> float:
         """Return how far large segments are from their centres."""
-        model = ClassModel(ClassSettings(n_classes=5), make_source()).fit([values], areas=areas)
+        model = ClassModel(ClassSettings(n_classes=5), make_schema()).fit([values], areas=areas)
         rows = model._transform(large)
         return float(((rows - model.centers_[nearest(rows, model.centers_)]) ** 2).mean())
 
@@ -377,12 +377,12 @@ def test_classes_go_to_large_segments_rather_than_to_specks() -> None:
 def test_areas_that_cannot_be_are_refused(areas: list[NDArray[np.int64]], message: str) -> None:
     batches = np.split(make_blobs(9)[0], [5])
     with pytest.raises(ModelError, match=message):
-        ClassModel(ClassSettings(n_classes=2), make_source()).fit(batches, areas=areas)
+        ClassModel(ClassSettings(n_classes=2), make_schema()).fit(batches, areas=areas)
 
 
 @pytest.mark.parametrize("area", [1, 64, 5000])
 def test_segments_of_one_size_all_count_as_much(blobs: NDArray[np.float32], area: int) -> None:
-    plain, sized = (ClassModel(ClassSettings(n_classes=5), make_source()) for _ in range(2))
+    plain, sized = (ClassModel(ClassSettings(n_classes=5), make_schema()) for _ in range(2))
     plain.fit([blobs])
     sized.fit([blobs], areas=[np.full(len(blobs), area)])
     np.testing.assert_allclose(plain.centers_, sized.centers_)
@@ -407,7 +407,7 @@ def test_a_sketch_measures_exactly_and_draws_fairly() -> None:
 # Predicting
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(places=st.lists(st.integers(0, 400), max_size=12), merged=st.booleans())
 def test_what_a_segment_gets_does_not_depend_on_its_company(
     model: ClassModel, blobs: NDArray[np.float32], places: list[int], merged: bool
@@ -428,7 +428,7 @@ def test_what_a_segment_gets_does_not_depend_on_its_company(
     columns=st.integers(1, 4),
     rows=st.integers(1, 30),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_nearest_centre_is_the_first_of_the_nearest(
     data: st.DataObject, centers: int, columns: int, rows: int
 ) -> None:
@@ -459,7 +459,7 @@ def test_a_near_tie_is_decided_by_exact_distances_not_by_a_matrix_product() -> N
 
 def test_confidence_is_the_margin_between_the_two_nearest_classes() -> None:
     values = np.array([[0.0], [0.0], [4.0], [4.0]], np.float32)
-    model = ClassModel(ClassSettings(n_classes=2), make_source(1)).fit([values])
+    model = ClassModel(ClassSettings(n_classes=2), make_schema(1)).fit([values])
     found = model.predict(np.array([[0.0], [1.0], [2.0], [3.0], [-1.0], [-4.0]], np.float32))
     far = 1.75 + np.log1p(3 - 1.75)  # where -4, three deviations below the mean, is drawn in to
     confidence = [1, 2 / 3, 0, 2 / 3, 4 / 5, 2 / (far + 1)]
@@ -470,7 +470,7 @@ def test_confidence_is_the_margin_between_the_two_nearest_classes() -> None:
 
 def test_a_merged_centre_is_no_rival() -> None:
     values = np.array([[0.0], [1.0], [10.0]], np.float32)
-    model = ClassModel(ClassSettings(n_classes=3), make_source(1)).fit([values])
+    model = ClassModel(ClassSettings(n_classes=3), make_schema(1)).fit([values])
     low, high = model.predict(values[:2]).class_id.tolist()
     halfway = np.array([[0.5]], np.float32)
     assert model.predict(halfway).confidence[0] == pytest.approx(0, abs=1e-6)
@@ -488,7 +488,7 @@ def test_no_segments_get_no_classes(model: ClassModel) -> None:
 
 
 def test_a_model_that_has_not_learned_cannot_predict(blobs: NDArray[np.float32]) -> None:
-    model = ClassModel(ClassSettings(n_classes=5), make_source()).partial_fit(blobs[:20])
+    model = ClassModel(ClassSettings(n_classes=5), make_schema()).partial_fit(blobs[:20])
     with pytest.raises(ModelError, match=r"partial_fit with 50 segments or more \(so far 20\)"):
         model.predict(blobs)
 
@@ -498,7 +498,7 @@ def test_a_model_that_has_not_learned_cannot_predict(blobs: NDArray[np.float32])
 
 def test_online_learning_finds_the_same_blobs() -> None:
     values, truth = make_blobs(4000)
-    model = ClassModel(ClassSettings(n_classes=5), make_source())
+    model = ClassModel(ClassSettings(n_classes=5), make_schema())
     for batch in np.array_split(values, 300):  # the first ones hold fewer rows than needed
         model.partial_fit(batch)
     assert model.n_samples_ == model.counts_.sum() == 4000
@@ -508,14 +508,14 @@ def test_online_learning_finds_the_same_blobs() -> None:
 def test_learning_goes_on_from_a_file_as_if_it_had_never_stopped(
     tmp_path: Path, blobs: NDArray[np.float32]
 ) -> None:
-    model = ClassModel(ClassSettings(n_classes=5), make_source()).fit([blobs[:1000]])
+    model = ClassModel(ClassSettings(n_classes=5), make_schema()).fit([blobs[:1000]])
     model.save(tmp_path / "half.safetensors")
     loaded = ClassModel.load(tmp_path / "half.safetensors").partial_fit(blobs[1000:])
     assert loaded.centers_.tobytes() == model.partial_fit(blobs[1000:]).centers_.tobytes()
 
 
 def test_learning_leaves_a_renamed_copy_as_it_was(blobs: NDArray[np.float32]) -> None:
-    model = ClassModel(ClassSettings(n_classes=5), make_source()).fit([blobs])
+    model = ClassModel(ClassSettings(n_classes=5), make_schema()).fit([blobs])
     copy, before = model.rename({0: "road"}), model.centers_.copy()
     model.partial_fit(blobs[:100])
     assert (copy.centers_ == before).all()
@@ -636,9 +636,9 @@ def test_a_file_gives_back_every_bit(
         ours, theirs = getattr(edited, name), getattr(loaded, name)
         assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
         assert ours.tobytes() == theirs.tobytes()
-    assert loaded.source.weights.tobytes() == edited.source.weights.tobytes()
-    assert loaded.source.names == edited.source.names
-    assert loaded.source.stretch == STRETCH
+    assert loaded.schema.weights.tobytes() == edited.schema.weights.tobytes()
+    assert loaded.schema.names == edited.schema.names
+    assert loaded.schema.stretch == STRETCH
     assert loaded.legend_ == edited.legend_
     assert loaded.settings == edited.settings
     assert loaded.n_samples_ == 3000

@@ -68,7 +68,7 @@ def noisy() -> np.ndarray:
     return pixels
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_validity_does_not_depend_on_the_window(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -251,7 +251,6 @@ def test_what_cannot_be_read_is_no_collar_and_ends_nothing() -> None:
     assert np.flatnonzero(~flooded.all(axis=1)).tolist() == [16, 17, 18, 19]
 
 
-@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(1, 200), st.integers(0, 2**32 - 1))
 def test_cells_survive_packing(height: int, width: int, seed: int) -> None:
     grid = Grid(None, rasterio.Affine.identity(), height, width)

@@ -58,7 +58,7 @@ def write_layer(tmp_path):
     return write_polygons
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     hnp.arrays(np.uint8, (5, 7), elements=st.sampled_from([0, 1, 2, 255])),
     hnp.arrays(np.int16, (5, 7), elements=st.sampled_from([-9999, -1, 3, 700])),

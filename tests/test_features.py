@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from alps_geo.features.pooling import pool_features
 from alps_geo.models.masks import Embedding
-from alps_geo.scenes.spans import Runs
+from alps_geo.scenes.spans import Spans
 
 
 def pool_by_definition(pictures, values, stride, shape):
@@ -23,7 +23,7 @@ def pool_by_definition(pictures, values, stride, shape):
     return np.array([fine[:, picture].mean(axis=1) for picture in pictures])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 6), cols=st.integers(1, 6), stride=st.sampled_from([1, 2, 4, 16]),
     seed=st.integers(0, 999),
@@ -37,7 +37,7 @@ def test_features_are_means_of_the_bilinearly_upsampled_embedding(
     pictures = rng.random((4, *shape)) < 0.4
     pictures[:, 0, 0] = True
     embedding = Embedding(values, stride, ("a", "b", "c"), np.ones(3, np.float32))
-    pooled = pool_features(Runs.from_bitmaps(pictures), embedding, shape)
+    pooled = pool_features(Spans.from_bitmaps(pictures), embedding, shape)
     expected = pool_by_definition(pictures, values, stride, shape)
     assert pooled.values == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
@@ -46,8 +46,8 @@ def test_the_mean_of_a_constant_is_that_constant_for_every_mask() -> None:
     rng = np.random.default_rng(0)
     values = np.full((1, 64, 64), 0.1, np.float32)
     embedding = Embedding(values, 16, ("a",), np.ones(1, np.float32))
-    runs = Runs.from_bitmaps(rng.random((5, 1024, 1024)) < rng.random((5, 1, 1)))
-    assert set(pool_features(runs, embedding, (1024, 1024)).values.ravel()) == {np.float32(0.1)}
+    spans = Spans.from_bitmaps(rng.random((5, 1024, 1024)) < rng.random((5, 1, 1)))
+    assert set(pool_features(spans, embedding, (1024, 1024)).values.ravel()) == {np.float32(0.1)}
 
 
 def interpolate(pixels: int, cells: int, stride: float) -> np.ndarray:
@@ -56,7 +56,7 @@ def interpolate(pixels: int, cells: int, stride: float) -> np.ndarray:
     return np.maximum(1 - np.abs(place[:, None] - np.arange(cells)), 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     shape=st.tuples(st.integers(1, 40), st.integers(1, 40)), stride=st.floats(0.4, 14),
     seed=st.integers(0, 999),
@@ -75,20 +75,20 @@ def test_any_stride_and_tiles_of_broken_cells_give_means_of_interpolated_values(
     fine = down @ values.astype(np.float64) @ across.T
     expected = np.array([fine[:, picture].mean(axis=1) for picture in pictures])
     embedding = Embedding(values, stride, ("a", "b"), np.ones(2, np.float32))
-    pooled = pool_features(Runs.from_bitmaps(pictures), embedding, shape)
+    pooled = pool_features(Spans.from_bitmaps(pictures), embedding, shape)
     assert pooled.values == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 def test_cells_that_a_mask_does_not_touch_may_hold_no_number() -> None:
     values = np.array([[[1, np.nan], [np.nan, np.nan]]], np.float32)
-    runs = Runs.from_bitmaps(np.array([[[True, False], [False, False]]]))
+    spans = Spans.from_bitmaps(np.array([[[True, False], [False, False]]]))
     embedding = Embedding(values, 1, ("a",), np.ones(1, np.float32))
-    assert pool_features(runs, embedding, (2, 2)).values.tolist() == [[1.0]]
+    assert pool_features(spans, embedding, (2, 2)).values.tolist() == [[1.0]]
 
 
 def test_no_masks_give_no_rows() -> None:
     embedding = Embedding(np.zeros((2, 4, 4), np.float32), 2, ("a", "b"), np.ones(2, np.float32))
-    assert pool_features(Runs.concatenate([]), embedding, (8, 8)).values.shape == (0, 2)
+    assert pool_features(Spans.concatenate([]), embedding, (8, 8)).values.shape == (0, 2)
 
 
 def test_the_authors_pooling_divides_by_the_number_of_nonzero_products() -> None:
@@ -98,7 +98,7 @@ def test_the_authors_pooling_divides_by_the_number_of_nonzero_products() -> None
     pictures[0, 10:33, 7:50] = True
     pictures[1] = rng.random((64, 64)) < 0.5
     embedding = Embedding(values, 16, ("a", "b"), np.ones(2, np.float32), as_authors=True)
-    pooled = pool_features(Runs.from_bitmaps(pictures), embedding, (64, 64))
+    pooled = pool_features(Spans.from_bitmaps(pictures), embedding, (64, 64))
 
     def resize(planes):
         cells = torch.from_numpy(planes)[None]

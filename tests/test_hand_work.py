@@ -485,7 +485,7 @@ STEPS = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(STEPS, min_size=1, max_size=6))
 def test_whatever_is_done_nothing_of_users_is_lost_and_all_results_agree(
     base: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[Any, ...]]

@@ -341,13 +341,13 @@ def test_kept_masks_have_whole_outlines_and_parents(
 
         def segment(self, pixels, valid):
             from alps_geo.models.masks import Masks
-            from alps_geo.scenes.spans import Runs
+            from alps_geo.scenes.spans import Spans
 
             masks, embedding = super().segment(pixels, valid)
             around = np.zeros((1, *valid.shape), bool)
             around[0, 10:40, 10:90] = True
-            both = Runs.concatenate([masks.runs, Runs.from_bitmaps(around)])
-            return Masks.from_runs(both), embedding
+            both = Spans.concatenate([masks.spans, Spans.from_bitmaps(around)])
+            return Masks.from_spans(both), embedding
 
     scene = np.zeros((100, 100), np.int64)
     scene[20:30, 20:30], scene[20:30, 40:60], scene[60:80, 60:80] = 100, 200, 65280

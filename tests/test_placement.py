@@ -121,7 +121,7 @@ def test_an_area_around_a_pole_lies_on_a_grid_in_degrees():
     assert np.count_nonzero(place([circle], 3413, grid) != expected) <= 64
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_clipping_and_then_reprojecting_equals_reprojecting(data):
     name = data.draw(st.sampled_from(["UTM 1", "UTM 60", "PDC Mercator", "north pole", "Europe"]))

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from alps_geo.progress import RecordedProgress
 from alps_geo.scenes.grid import Grid
-from alps_geo.scenes.spans import Runs
+from alps_geo.scenes.spans import Spans
 from alps_geo.segments.polygons import Polygons, outline_masks, polygonize, polygonize_simplified
 
 UTM = pyproj.CRS.from_epsg(32632)
@@ -74,7 +74,6 @@ def draw_blobs(height, width, count, seed=0):
     return (np.argmin(distance + rng.normal(0, 1, distance.shape), axis=2) + 1).astype(np.uint32)
 
 
-@settings(deadline=None)
 @given(labels=images, transform=rotations)
 @example(labels=PINCHED, transform=NORTH_UP)
 def test_rasterising_gives_the_segments_back_for_any_geotransform(labels, transform):
@@ -161,7 +160,6 @@ def test_smaller_cells_keep_few_more_vertices():
     assert whole < cut < 1.3 * whole
 
 
-@settings(deadline=None)
 @given(labels=images, tolerance=st.floats(0.1, 8), cell=st.integers(1, 14))
 @example(labels=PINCHED, tolerance=2.0, cell=2)
 @example(labels=TWO_HOLES, tolerance=2.0, cell=2)
@@ -278,7 +276,7 @@ def test_progress_counts_rows():
 @settings(max_examples=50)
 def test_outlines_of_overlapping_masks_cover_their_pixels(bitmaps):
     grid = Grid(None, IDENTITY, *bitmaps.shape[1:])
-    geometry = outline_masks(Runs.from_bitmaps(bitmaps), grid)
+    geometry = outline_masks(Spans.from_bitmaps(bitmaps), grid)
     assert shapely.is_valid(geometry).all()
     rows, cols = np.mgrid[: grid.height, : grid.width] + 0.5
     for bitmap, outlined in zip(bitmaps, geometry, strict=True):
@@ -287,8 +285,8 @@ def test_outlines_of_overlapping_masks_cover_their_pixels(bitmaps):
 
 def test_a_mask_has_the_same_outline_as_a_segment():
     labels = draw_blobs(40, 50, 12)
-    runs = Runs.from_labels(labels.astype(np.int64), 12)
-    outlines = outline_masks(runs, Grid(UTM, NORTH_UP, *labels.shape))
+    spans = Spans.from_labels(labels.astype(np.int64), 12)
+    outlines = outline_masks(spans, Grid(UTM, NORTH_UP, *labels.shape))
     assert shapely.equals(outlines, outline(labels).geometry).all()
 
 

@@ -16,11 +16,11 @@ from alps_geo.features.pooling import pool_features
 from alps_geo.models.fake import JITTER_PX, FakeModel, draw_objects
 from alps_geo.models.masks import GateCounts, Masks
 from alps_geo.scenes.grid import Grid, Window
-from alps_geo.scenes.spans import Runs
+from alps_geo.scenes.spans import Spans
 from alps_geo.scenes.tiles import Tile, plan_tiles
 from alps_geo.segments.painting import Painting, paint_cores, paint_scene
 from alps_geo.segments.stitching import Stitching, _bounds, stitch
-from alps_geo.segments.tile_results import TileRecord
+from alps_geo.segments.tile_results import TileResult
 from alps_geo.settings import TileSettings
 
 from .strategies import number_parts, object_scenes, thicken, tilings
@@ -60,14 +60,14 @@ class StitchedScene:
                 yield int(facts[0]), float(facts[1]), int(facts[2]), tile
 
 
-def label(scene: NDArray[np.int64], tile: Tile, model: FakeModel) -> TileRecord:
+def label(scene: NDArray[np.int64], tile: Tile, model: FakeModel) -> TileResult:
     pixels = draw_objects(scene[tile.window.slices])
     valid = np.ones(pixels.shape[:2], bool)
     masks, embedding = model.segment(pixels, valid)
-    features = pool_features(masks.runs, embedding, valid.shape)
-    nothing = Runs.from_bitmaps(np.zeros((1, *valid.shape), bool))
+    features = pool_features(masks.spans, embedding, valid.shape)
+    nothing = Spans.from_bitmaps(np.zeros((1, *valid.shape), bool))
     counts = GateCounts(len(masks), 0, 0, len(masks))
-    return TileRecord(masks, features, nothing, nothing, counts, {})
+    return TileResult(masks, features, nothing, nothing, counts, {})
 
 
 def pairs(first: NDArray[np.generic], second: NDArray[np.generic]) -> set[tuple[int, int]]:
@@ -75,7 +75,7 @@ def pairs(first: NDArray[np.generic], second: NDArray[np.generic]) -> set[tuple[
 
 
 # Cases of the four together: 2,000 in every run, 10,000 with `--hypothesis-profile many`.
-EACH = settings(max_examples=5 * settings().max_examples, deadline=None)
+EACH = settings(max_examples=5 * settings().max_examples)
 
 
 @pytest.mark.slow
@@ -157,7 +157,7 @@ def test_a_mask_that_its_owner_missed_is_taken_from_the_neighbour() -> None:
     tiles = plan_tiles(64, 160, TileSettings(96, 32))
     picture = np.zeros((1, 64, 96), bool)
     picture[0, 20:40, 66:76] = True  # in both windows, its middle in the second core
-    seen = Masks.from_runs(Runs.from_bitmaps(picture))
+    seen = Masks.from_spans(Spans.from_bitmaps(picture))
     assert [tile.core.col for tile in tiles] == [0, 64, 128]
     masks = [seen, Masks.empty(), Masks.empty()]
     assert stitch(tiles, masks.__getitem__).area.tolist() == [0, 200]
@@ -180,7 +180,7 @@ def test_counts_tell_stitched_whole_and_cut_segments() -> None:
     tiles = plan_tiles(64, 160, TileSettings(96, 32))
     picture = np.zeros((1, 64, 80), bool)
     picture[0, 10:20, 40:80] = True  # leaves the first tile, and no other tile sees it
-    cut = [Masks.from_runs(Runs.from_bitmaps(picture)), Masks.empty(), Masks.empty()]
+    cut = [Masks.from_spans(Spans.from_bitmaps(picture)), Masks.empty(), Masks.empty()]
     assert stitch(tiles, cut.__getitem__).n_cut == 1
 
 
@@ -193,10 +193,10 @@ def paint_rectangles(tmp_path: Path, *seen: list[tuple[int, int, int, int]]) -> 
         for bitmap, (row, col, row_stop, col_stop) in zip(bitmaps, boxes, strict=True):
             bitmap[row:row_stop, col:col_stop] = True
         clipped = bitmaps[:, :, tile.window.col : tile.window.col_stop]
-        masks.append(Masks.from_runs(Runs.from_bitmaps(clipped)))
-    nothing = Runs.from_bitmaps(np.zeros((1, 64, 96), bool))
+        masks.append(Masks.from_spans(Spans.from_bitmaps(clipped)))
+    nothing = Spans.from_bitmaps(np.zeros((1, 64, 96), bool))
     counts = GateCounts(0, 0, 0, 0)
-    records = [TileRecord(some, None, nothing, nothing, counts, {}) for some in masks]
+    records = [TileResult(some, None, nothing, nothing, counts, {}) for some in masks]
     stitching = stitch(tiles, masks.__getitem__)
     grid = Grid(None, None, 64, 160)
     return paint_scene(tmp_path / "s.tif", grid, tiles, records.__getitem__, stitching)
@@ -224,11 +224,11 @@ def test_labels_end_where_a_tile_saw_a_border_rather_than_at_the_line_between_tw
         some[:, tile.window.col : tile.window.col_stop]
         for some, tile in zip(seen, tiles[:2], strict=True)
     ]
-    masks = [Masks.from_runs(Runs.from_bitmaps(part[np.newaxis])) for part in parts]
+    masks = [Masks.from_spans(Spans.from_bitmaps(part[np.newaxis])) for part in parts]
     masks.append(Masks.empty())
-    nothing = Runs.from_bitmaps(np.zeros((1, 64, 96), bool))
+    nothing = Spans.from_bitmaps(np.zeros((1, 64, 96), bool))
     counts = GateCounts(1, 0, 0, 1)
-    records = [TileRecord(some, None, nothing, nothing, counts, {}) for some in masks]
+    records = [TileResult(some, None, nothing, nothing, counts, {}) for some in masks]
     stitching = stitch(tiles, masks.__getitem__)
     cores = paint_cores(Window(0, 0, 64, 160), tiles, records.__getitem__, stitching)
     image = np.concatenate([ids for _, ids, _ in cores], axis=1)
@@ -241,10 +241,10 @@ def test_small_segments_are_painted_on_top_of_large_ones(tmp_path) -> None:
     bitmaps = np.zeros((2, 64, 64), bool)
     bitmaps[0, 20:30, 20:30] = True
     bitmaps[1, 10:50, 10:50] = True
-    masks = Masks.from_runs(Runs.from_bitmaps(bitmaps))
+    masks = Masks.from_spans(Spans.from_bitmaps(bitmaps))
     tiles = plan_tiles(64, 64, TileSettings(64, 0))
-    nothing = Runs.from_bitmaps(np.zeros((1, 64, 64), bool))
-    record = TileRecord(masks, None, nothing, nothing, GateCounts(2, 0, 0, 2), {})
+    nothing = Spans.from_bitmaps(np.zeros((1, 64, 64), bool))
+    record = TileResult(masks, None, nothing, nothing, GateCounts(2, 0, 0, 2), {})
     stitching = stitch(tiles, lambda index: masks)
     grid = Grid(None, None, 64, 64)
     painting = paint_scene(tmp_path / "s.tif", grid, tiles, lambda index: record, stitching)

@@ -14,18 +14,18 @@ from alps_geo.errors import OutputError, RunError
 from alps_geo.features.pooling import Features
 from alps_geo.models.masks import GateCounts, Masks
 from alps_geo.run.folder import RunFolder
-from alps_geo.scenes.spans import Runs
-from alps_geo.segments.tile_results import TileRecord, read_masks, read_tile, write_tile
+from alps_geo.scenes.spans import Spans
+from alps_geo.segments.tile_results import TileResult, read_masks, read_tile, write_tile
 
 
-def make_record(count: int) -> TileRecord:
+def make_record(count: int) -> TileResult:
     rng = np.random.default_rng(count)
     pictures = rng.random((count, 20, 30)) < 0.5
     values = rng.normal(size=(count, 3)).astype(np.float32)
-    masks = Masks.from_runs(Runs.from_bitmaps(pictures), rng.random(count), rng.random(count))
-    extra = Runs.from_bitmaps(rng.random((1, 20, 30)) < 0.1)
+    masks = Masks.from_spans(Spans.from_bitmaps(pictures), rng.random(count), rng.random(count))
+    extra = Spans.from_bitmaps(rng.random((1, 20, 30)) < 0.1)
     features = Features(values, ("a", "b", "c"), np.array([1, 2, 0.5], np.float32))
-    return TileRecord(masks, features, extra, extra, GateCounts(9, 1, 2, count), {"read": 0.5})
+    return TileResult(masks, features, extra, extra, GateCounts(9, 1, 2, count), {"read": 0.5})
 
 
 @pytest.mark.parametrize("count", [0, 1, 40])
@@ -36,14 +36,14 @@ def test_a_record_comes_back_as_it_was_written(tmp_path: Path, count: int) -> No
     again = read_tile(path)
     for name in ("predicted_iou", "stability", "points"):
         assert (getattr(again.masks, name) == getattr(record.masks, name)).all()
-    for runs, other in (
-        (again.masks.runs, record.masks.runs),
+    for spans, other in (
+        (again.masks.spans, record.masks.spans),
         (again.gated, record.gated),
         (again.invalid, record.invalid),
-        (read_masks(path).runs, record.masks.runs),
+        (read_masks(path).spans, record.masks.spans),
     ):
-        assert (runs.offsets == other.offsets).all()
-        assert (runs.values == other.values).all()
+        assert (spans.offsets == other.offsets).all()
+        assert (spans.values == other.values).all()
     assert (again.features.values == record.features.values).all()
     assert again.features.names == record.features.names
     assert (again.features.weights == record.features.weights).all()
@@ -62,7 +62,7 @@ def test_a_file_that_is_no_record_is_named(tmp_path: Path) -> None:
     path = tmp_path / "tile.parquet"
     pq.write_table(pa.table({"stability": [1.0]}), path)
     for read in (read_tile, read_masks):
-        with pytest.raises(RunError, match=r"tile.parquet cannot be read: it is no tile's record"):
+        with pytest.raises(RunError, match=r"tile.parquet cannot be read: it is no tile's result"):
             read(path)
 
 

@@ -23,7 +23,7 @@ from . import file as classfile
 from .clustering import cluster, margin, nearest, update_online
 from .legend import Legend
 from .sampling import BLOCK, Rows, Weighted, reblock, sketch, weigh
-from .schema import FeatureSource
+from .schema import FeatureSchema
 from .whitening import choose_reach, draw_in, measure_axes, rotate
 
 SAMPLE_SIZE = 20000
@@ -64,7 +64,7 @@ class ClassModel:
     ----------
     settings : ClassSettings
         Number of classes and seed.
-    source : FeatureSource
+    schema : FeatureSchema
 
     Attributes
     ----------
@@ -98,9 +98,9 @@ class ClassModel:
     n_passes_: int
     settled_: bool
 
-    def __init__(self, settings: ClassSettings, source: FeatureSource) -> None:
+    def __init__(self, settings: ClassSettings, schema: FeatureSchema) -> None:
         self.settings = settings
-        self.source = source
+        self.schema = schema
         self._waiting: list[NDArray[np.float32]] = []
 
     @property
@@ -143,7 +143,7 @@ class ClassModel:
         SettingsError
             If there are fewer different segments than classes.
         ModelError
-            If features are not finite or not as many as the source names.
+            If features are not finite or not as many as the schema names.
         """
         if any(given is not None and iter(given) is given for given in (batches, areas)):
             raise TypeError("batches and areas are gone through again; pass lists, not iterators")
@@ -151,7 +151,7 @@ class ClassModel:
 
         def segments() -> Iterator[Weighted]:
             """Begin a pass over all segments."""
-            return weigh(self.source.check(batches), areas)
+            return weigh(self.schema.check(batches), areas)
 
         def transform(part: Weighted) -> Weighted:
             """Bring rows to where centres are."""
@@ -188,7 +188,7 @@ class ClassModel:
         ----------
         features : ndarray of float32, shape (n_segments, n_features)
         """
-        (features,) = self.source.check([features])
+        (features,) = self.schema.check([features])
         if self._is_fitted:
             for start in range(0, len(features), BLOCK):
                 rows = self._transform(features[start : start + BLOCK])
@@ -211,10 +211,10 @@ class ClassModel:
         Raises
         ------
         ModelError
-            If features are not finite or not as many as the source names.
+            If features are not finite or not as many as the schema names.
         """
         self._legend()
-        (features,) = self.source.check([features])
+        (features,) = self.schema.check([features])
         class_id = np.zeros(len(features), np.uint16)
         confidence = np.ones(len(features), np.float32)
         groups = self.class_of_center_
@@ -278,16 +278,16 @@ class ClassModel:
 
     def require_model(self, name: str, checksum: str) -> None:
         """Raise `ModelError` unless the classes were made with this very mask model."""
-        source = self.source
-        if source.model != name:
+        schema = self.schema
+        if schema.model != name:
             raise ModelError(
-                f"the class model was made with mask model {source.model!r}, not {name!r}; use"
-                f" `model={source.model}`, or make new classes"
+                f"the class model was made with mask model {schema.model!r}, not {name!r}; use"
+                f" `model={schema.model}`, or make new classes"
             )
-        if source.checksum != checksum:
+        if schema.checksum != checksum:
             raise ModelError(
                 f"the class model was made with another version of mask model {name!r} (checksum"
-                f" {source.checksum[:12]}, not {checksum[:12]}); use that one, or make new classes"
+                f" {schema.checksum[:12]}, not {checksum[:12]}); use that one, or make new classes"
             )
 
     def save(self, path: str | Path) -> None:
@@ -298,19 +298,19 @@ class ClassModel:
         OutputError
             If the file cannot be written; an older one is then still whole.
         """
-        legend, source = self._legend(), self.source
+        legend, schema = self._legend(), self.schema
         tensors = {name: getattr(self, name + "_") for name in _LEARNED}
         names, colors = legend.names, legend.colors
         header = {
-            "mask_model": {"name": source.model, "checksum": source.checksum},
-            "features": source.names,
-            "stretch": source.stretch,
+            "mask_model": {"name": schema.model, "checksum": schema.checksum},
+            "features": schema.names,
+            "stretch": schema.stretch,
             "settings": {"n_classes": self.settings.n_classes, "seed": self.settings.seed},
             "n_samples": self.n_samples_,
             "reach": self.reach_ if np.isfinite(self.reach_) else None,
             "classes": [{"id": i, "name": names[i], "color": colors[i]} for i in legend.ids],
         }
-        classfile.write(Path(path), header, {**tensors, "weights": source.weights})
+        classfile.write(Path(path), header, {**tensors, "weights": schema.weights})
 
     @classmethod
     def load(cls, path: str | Path) -> ClassModel:
@@ -330,15 +330,15 @@ class ClassModel:
 
     @classmethod
     def _restore(cls, header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> ClassModel:
-        source = FeatureSource(
+        schema = FeatureSchema(
             header["mask_model"]["name"],
             header["mask_model"]["checksum"],
             tuple(header["features"]),
             tensors["weights"],
             header["stretch"],
         )
-        model = cls(ClassSettings(**header["settings"]), source)
-        size, columns = model.settings.n_classes, len(source.names)
+        model = cls(ClassSettings(**header["settings"]), schema)
+        size, columns = model.settings.n_classes, len(schema.names)
         shapes = {
             "centers": (size, columns),
             "mean": (columns,),
@@ -385,7 +385,7 @@ class ClassModel:
 
     def _standardise(self, features: NDArray[np.floating]) -> Rows:
         rows = (features.astype(np.float64) - self.mean_) / self.scale_
-        return draw_in(rows, self.reach_) * self.source.weights
+        return draw_in(rows, self.reach_) * self.schema.weights
 
     def _transform(self, features: NDArray[np.floating]) -> Rows:
         return rotate(self._standardise(features), self.axes_)

@@ -13,7 +13,7 @@ from ..errors import ModelError
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureSource:
+class FeatureSchema:
     """Where features come from; a class model fits no others.
 
     Attributes

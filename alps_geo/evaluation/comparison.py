@@ -25,7 +25,7 @@ from ..progress import NoProgress, Progress
 from ..run.folder import RunFolder
 from . import measures as agreement
 from .measures import Matching
-from .references import ClassSource, RasterClasses, check_exists, open_classes, open_reference
+from .references import RasterClasses, ReferenceClasses, check_exists, open_classes, open_reference
 
 #: Side of the windows that are counted at once, in pixels.
 BLOCK_PX = 2048
@@ -290,7 +290,7 @@ class _Tally:
         """Reference classes that were seen."""
         return sorted({b for _, b in self.pixels if b is not None})
 
-    def add(self, labels: RasterClasses, reference: ClassSource, progress: Progress) -> None:
+    def add(self, labels: RasterClasses, reference: ReferenceClasses, progress: Progress) -> None:
         """Count the pixels of one scene."""
         blocks = [*chain.from_iterable(labels.grid.window.bands(BLOCK_PX, BLOCK_PX))]
         progress.stage("evaluate")

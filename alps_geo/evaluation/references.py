@@ -41,7 +41,7 @@ SAME_GRID_PX = 0.01
 EXACT = 2.0**53
 
 
-class ClassSource(Protocol):
+class ReferenceClasses(Protocol):
     """Gives class numbers on a grid.
 
     Attributes

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ..models.masks import Embedding
-from ..scenes.spans import Runs
+from ..scenes.spans import Spans
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class Features:
     weights: NDArray[np.float32]
 
 
-def pool_features(runs: Runs, embedding: Embedding, shape: tuple[int, int]) -> Features:
+def pool_features(spans: Spans, embedding: Embedding, shape: tuple[int, int]) -> Features:
     """Average an embedding under each mask (eq. 4 of the ALPS paper).
 
     The embedding is brought to the tile's pixels by bilinear interpolation, and its mean over the
     mask's pixels is the mask's feature. Interpolation is linear, so the embedding is interpolated
-    down only, and weighted by what each run's pixels take from each cell across: the numbers are
+    down only, and weighted by what each span's pixels take from each cell across: the numbers are
     those of the definition, all masks in one sparse product.
 
     Parameters
     ----------
-    runs : Runs
+    spans : Spans
         The masks' pixels; none may be empty.
     embedding : Embedding
     shape : (int, int)
@@ -51,27 +51,29 @@ def pool_features(runs: Runs, embedding: Embedding, shape: tuple[int, int]) -> F
     """
     _, rows, cols = embedding.values.shape
     if embedding.as_authors:
-        weights, divisors = _weigh_as_authors(runs, shape, (rows, cols), embedding.stride)
+        weights, divisors = _weigh_as_authors(spans, shape, (rows, cols), embedding.stride)
         down = sparse.eye_array(rows)
     else:
-        weights = _weigh_across(runs, shape, cols, embedding.stride)
-        divisors = runs.areas.astype(np.float64)
+        weights = _weigh_across(spans, shape, cols, embedding.stride)
+        divisors = spans.areas.astype(np.float64)
         down = _upsample_axis(shape[0], rows, embedding.stride)
-    values = np.empty((len(runs), len(embedding.names)), np.float32)
+    values = np.empty((len(spans), len(embedding.names)), np.float32)
     for index, plane in enumerate(embedding.values):
         # In float64, so that the mean of a constant is that constant in every tile.
         values[:, index] = (weights @ (down @ plane.astype(np.float64)).ravel()) / divisors
     return Features(values, embedding.names, embedding.weights)
 
 
-def _weigh_across(runs: Runs, shape: tuple[int, int], cols: int, stride: float) -> sparse.csr_array:
+def _weigh_across(
+    spans: Spans, shape: tuple[int, int], cols: int, stride: float
+) -> sparse.csr_array:
     """Return masks' weights on cells interpolated down only, shape (n_masks, height * cols)."""
     height, width = shape
     across = _upsample_axis(width, cols, stride)
     sums = np.zeros((width + 1, cols))
     np.cumsum(across.toarray(), axis=0, out=sums[1:])
-    row, start, stop = runs.values.astype(np.int64).T
-    # The cells that a run's pixels lie between; a pixel has one or two.
+    row, start, stop = spans.values.astype(np.int64).T
+    # The cells that a span's pixels lie between; a pixel has one or two.
     first = across.indices[across.indptr[start]].astype(np.int64)
     last = across.indices[across.indptr[stop] - 1]
     sizes = last + 1 - first
@@ -79,11 +81,11 @@ def _weigh_across(runs: Runs, shape: tuple[int, int], cols: int, stride: float) 
     cells = np.repeat(first - ends[:-1], sizes) + np.arange(ends[-1])
     weights = sums[np.repeat(stop, sizes), cells] - sums[np.repeat(start, sizes), cells]
     places = np.repeat(row * cols, sizes) + cells
-    return sparse.csr_array((weights, places, ends[runs.offsets]), (len(runs), height * cols))
+    return sparse.csr_array((weights, places, ends[spans.offsets]), (len(spans), height * cols))
 
 
 def _weigh_as_authors(
-    runs: Runs, shape: tuple[int, int], cells: tuple[int, int], stride: float
+    spans: Spans, shape: tuple[int, int], cells: tuple[int, int], stride: float
 ) -> tuple[sparse.csr_array, NDArray[np.float64]]:
     """Return each mask's weights on the cells, and what the authors' program divides by.
 
@@ -95,7 +97,7 @@ def _weigh_as_authors(
     shrinking = sparse.kron(
         *(_upsample_axis(*axis, ratio) for axis in zip(fine, shape, strict=True))
     )
-    masks = runs.matrix(*shape).astype(np.float64)
+    masks = spans.matrix(*shape).astype(np.float64)
     soft = sparse.csr_array(masks @ shrinking.T)
     growing = sparse.kron(*(_upsample_axis(*axis, 4) for axis in zip(fine, cells, strict=True)))
     touched = np.diff(soft.indptr).astype(np.float64)

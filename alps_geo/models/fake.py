@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..scenes.grid import Window
-from ..scenes.spans import Runs
+from ..scenes.spans import Spans
 from .masks import Embedding, Masks
 
 #: How far the jittered fake moves boundaries, in pixels.
@@ -69,10 +69,10 @@ class FakeModel:
         numbers = (pixels.astype(np.int64) << np.array([0, 8, 16])).sum(axis=2) * valid
         known, labels = np.unique(numbers, return_inverse=True)
         labels = labels.reshape(numbers.shape) + (known[0] != 0)
-        runs = Runs.from_labels(labels, int(labels.max()))
+        spans = Spans.from_labels(labels, int(labels.max()))
         if self.split:
-            runs = runs.connected_parts()[0]
-        masks = Masks.from_runs(runs)
+            spans = spans.connected_parts()[0]
+        masks = Masks.from_spans(spans)
         if self.jitter:
             masks = _jitter(masks, valid, np.random.default_rng(zlib.crc32(pixels.tobytes())))
         values = np.moveaxis(pixels, 2, 0).astype(np.float32)
@@ -87,13 +87,13 @@ def _jitter(masks: Masks, valid: NDArray[np.bool_], rng: np.random.Generator) ->
     """
     scene = Window(0, 0, *valid.shape)
     pieces, sources, stability = [], [], []
-    for index, box in enumerate(masks.runs.boxes.tolist()):
+    for index, box in enumerate(masks.spans.boxes.tolist()):
         if rng.random() < MISSED_SHARE:
             continue
         # All that moves is near: distances need not be measured through the whole tile.
         near = Window(box[0], box[1], box[2] - box[0], box[3] - box[1])
         near = near.grow(int(JITTER_PX) + 2, *valid.shape)
-        here = masks.runs.take(np.array([index])).clip(near).shift(-near.row, -near.col)
+        here = masks.spans.take(np.array([index])).clip(near).shift(-near.row, -near.col)
         bitmap = here.bitmap(0, near.height, near.width)
         found = [_move_boundary(bitmap, rng)]
         if rng.random() < MISSED_SHARE:
@@ -102,11 +102,11 @@ def _jitter(masks: Masks, valid: NDArray[np.bool_], rng: np.random.Generator) ->
         for order, piece in enumerate(found):
             shape = piece & valid[near.slices]
             if shape.any():
-                pieces.append(Runs.from_bitmaps(shape[np.newaxis]).shift(near.row, near.col))
+                pieces.append(Spans.from_bitmaps(shape[np.newaxis]).shift(near.row, near.col))
                 sources.append(index)
                 stability.append(1 / (1 + order))
-    runs = Runs.concatenate(pieces).clip(scene)
-    return Masks.from_runs(runs, None, np.array(stability), masks.points[np.array(sources, int)])
+    spans = Spans.concatenate(pieces).clip(scene)
+    return Masks.from_spans(spans, None, np.array(stability), masks.points[np.array(sources, int)])
 
 
 def _move_boundary(bitmap: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:

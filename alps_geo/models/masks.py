@@ -1,4 +1,4 @@
-"""What a mask model finds in a tile: masks as columns of equal length, pixels as row runs."""
+"""What a mask model finds in a tile: masks as columns of equal length, pixels as row spans."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scenes.spans import Runs
+from ..scenes.spans import Spans
 from ..settings import MaskSettings
 
 
@@ -20,7 +20,7 @@ class Masks:
 
     Attributes
     ----------
-    runs : Runs
+    spans : Spans
         The masks' pixels, in the tile window's coordinates.
     predicted_iou, stability : ndarray of float32, shape (n_masks,)
         The model's own estimates of quality, from 0 to 1.
@@ -28,35 +28,35 @@ class Masks:
         Row and column of the prompt, or of a pixel inside.
     """
 
-    runs: Runs
+    spans: Spans
     predicted_iou: NDArray[np.float32]
     stability: NDArray[np.float32]
     points: NDArray[np.int32]
 
     def __len__(self) -> int:
-        return len(self.runs)
+        return len(self.spans)
 
     @classmethod
-    def from_runs(
+    def from_spans(
         cls,
-        runs: Runs,
+        spans: Spans,
         predicted_iou: NDArray[np.floating] | None = None,
         stability: NDArray[np.floating] | None = None,
         points: NDArray[np.integer] | None = None,
     ) -> Masks:
-        """Make masks from runs; scores are 1 and points the middle of a run unless given."""
-        ones = np.ones(len(runs), np.float32)
+        """Make masks from spans; scores are 1 and points the middle of a span unless given."""
+        ones = np.ones(len(spans), np.float32)
         return cls(
-            runs,
+            spans,
             ones if predicted_iou is None else predicted_iou.astype(np.float32),
             ones if stability is None else stability.astype(np.float32),
-            _points_inside(runs) if points is None else points.astype(np.int32),
+            _points_inside(spans) if points is None else points.astype(np.int32),
         )
 
     @classmethod
     def empty(cls) -> Masks:
         """Return no masks."""
-        return cls.from_runs(Runs.concatenate([]))
+        return cls.from_spans(Spans.concatenate([]))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Masks]) -> Masks:
@@ -64,7 +64,7 @@ class Masks:
         if not parts:
             return cls.empty()
         return cls(
-            Runs.concatenate([part.runs for part in parts]),
+            Spans.concatenate([part.spans for part in parts]),
             np.concatenate([part.predicted_iou for part in parts]),
             np.concatenate([part.stability for part in parts]),
             np.concatenate([part.points for part in parts]),
@@ -73,20 +73,20 @@ class Masks:
     def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> Masks:
         """Return the chosen masks, by number or by a flag per mask."""
         return Masks(
-            self.runs.take(chosen),
+            self.spans.take(chosen),
             self.predicted_iou[chosen],
             self.stability[chosen],
             self.points[chosen],
         )
 
 
-def _points_inside(runs: Runs) -> NDArray[np.int32]:
-    """Return the middle pixel of each set's longest run, shape (n_sets, 2)."""
-    order = np.lexsort((-runs.lengths, runs.owners))
-    firsts = order[np.unique(runs.owners[order], return_index=True)[1]]
-    points = np.zeros((len(runs), 2), np.int32)
-    row, start, stop = runs.values[firsts].T
-    points[runs.owners[firsts]] = np.stack([row, (start + stop) // 2], axis=1)
+def _points_inside(spans: Spans) -> NDArray[np.int32]:
+    """Return the middle pixel of each set's longest span, shape (n_sets, 2)."""
+    order = np.lexsort((-spans.lengths, spans.owners))
+    firsts = order[np.unique(spans.owners[order], return_index=True)[1]]
+    points = np.zeros((len(spans), 2), np.int32)
+    row, start, stop = spans.values[firsts].T
+    points[spans.owners[firsts]] = np.stack([row, (start + stop) // 2], axis=1)
     return points
 
 
@@ -206,12 +206,12 @@ def gate(
     counts : GateCounts
     """
     if not valid.all():
-        masks = dataclasses.replace(masks, runs=masks.runs.restrict(valid))
-    areas = masks.runs.areas
+        masks = dataclasses.replace(masks, spans=masks.spans.restrict(valid))
+    areas = masks.spans.areas
     large = areas > settings.area_threshold * np.count_nonzero(valid)
     small = areas < settings.min_area_px
     too_large = np.zeros(valid.shape, bool)
-    too_large[masks.runs.take(large).pixels()] = True
+    too_large[masks.spans.take(large).pixels()] = True
     kept = masks.take(~large & ~small)
     counts = GateCounts(
         len(masks), int(np.count_nonzero(large)), int(np.count_nonzero(small & ~large)), len(kept)

@@ -23,7 +23,7 @@ from ..errors import OutputError
 from ..progress import NoProgress, Progress
 from ..scenes.crs import require_crs
 from ..scenes.grid import Grid
-from ..segments.outlines import ReadLabels
+from ..segments.outlines import ReadSegments
 from ..segments.painting import bounded_cache
 from .files import explaining, set_aside, write_text
 from .styles import (
@@ -46,7 +46,7 @@ def unlabelled_value(legend: Legend) -> int:
 
 def write_labels(
     path: Path,
-    read: ReadLabels,
+    read: ReadSegments,
     lookup: NDArray[np.integer],
     grid: Grid,
     legend: Legend,
@@ -91,7 +91,7 @@ def write_labels(
         gdal_sidecar = temporary.with_name(f"{temporary.name}.aux.xml")
         try:
             with _without_ground_warnings():
-                counts = _write_source(source, read, values, grid, legend, progress)
+                counts = _write_values(source, read, values, grid, legend, progress)
                 _copy_optimized(source, temporary, _block_side(grid.height, grid.width))
                 _check_written(temporary, counts, grid)
             sizes = {class_id: int(counts[class_id]) for class_id in legend.ids}
@@ -112,9 +112,9 @@ def _without_ground_warnings() -> Iterator[None]:
         yield
 
 
-def _write_source(
+def _write_values(
     path: Path,
-    read: ReadLabels,
+    read: ReadSegments,
     values: NDArray[np.unsignedinteger],
     grid: Grid,
     legend: Legend,

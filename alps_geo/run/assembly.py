@@ -24,14 +24,20 @@ from ..models.masks import GateCounts, Masks
 from ..outputs.geopackage import MaskTable
 from ..progress import Progress
 from ..scenes.grid import Grid
-from ..scenes.spans import Runs
+from ..scenes.spans import Spans
 from ..scenes.tiles import Tile
-from ..segments.outlines import ReadLabels
-from ..segments.painting import LabelMap, gather_window, neighbourhood, paint_scene, shift_runs
+from ..segments.outlines import ReadSegments
+from ..segments.painting import (
+    SegmentRaster,
+    gather_window,
+    neighbourhood,
+    paint_scene,
+    shift_spans,
+)
 from ..segments.polygons import Polygons, outline_masks, polygonize, polygonize_simplified
 from ..segments.stitching import Stitching, stitch
 from ..segments.table import Segments, build_segments, load_segments
-from ..segments.tile_results import TileRecord, read_masks, read_tile
+from ..segments.tile_results import TileResult, read_masks, read_tile
 from ..settings import OutputSettings
 
 #: A mask is part of another that holds at least this share of its pixels.
@@ -60,7 +66,7 @@ class SceneRun:
     tiles: tuple[Tile, ...]
 
     def tile_path(self, tile: Tile) -> Path:
-        """Return where a tile's record is, or will be."""
+        """Return where a tile's result is, or will be."""
         return self.folder / "tiles" / f"{tile.name}.parquet"
 
     def make_folder(self) -> None:
@@ -82,9 +88,9 @@ class SceneRun:
         return [tile for tile in self.tiles if not self.tile_path(tile).exists()]
 
     @property
-    def label_map(self) -> LabelMap:
+    def segment_raster(self) -> SegmentRaster:
         """The segment of every pixel."""
-        return LabelMap(self.folder / "segments.tif")
+        return SegmentRaster(self.folder / "segments.tif")
 
     def load_facts(self) -> dict[str, Any]:
         """Return coverage, counts and timings of an assembled scene.
@@ -136,7 +142,7 @@ class SceneRun:
         counts = self._stitch_and_paint(settings, progress)
         return_freed_memory()
         progress.stage("polygons")
-        with self.label_map.open() as read:
+        with self.segment_raster.open() as read:
             _write_polygons(
                 self.folder / "polygons.parquet", self._outline(read, settings, progress)
             )
@@ -159,7 +165,7 @@ class SceneRun:
         return_freed_memory()
         progress.stage("paint")
         painting = paint_scene(
-            self.label_map.path,
+            self.segment_raster.path,
             self.grid,
             self.tiles,
             self._read_tile,
@@ -183,7 +189,7 @@ class SceneRun:
         return {"segments": segments, "coverage_px": asdict(painting.coverage)}
 
     def _outline(
-        self, read: ReadLabels, settings: OutputSettings, progress: Progress
+        self, read: ReadSegments, settings: OutputSettings, progress: Progress
     ) -> Iterator[Polygons]:
         """Give all polygons, in parts."""
         if settings.simplify > 0:
@@ -193,7 +199,7 @@ class SceneRun:
         band = min(2048, max(128, BAND_PX // self.grid.width // 128 * 128))
         return polygonize(read, self.grid, band=band, progress=progress)
 
-    def _read_tile(self, index: int) -> TileRecord:
+    def _read_tile(self, index: int) -> TileResult:
         return read_tile(self.tile_path(self.tiles[index]))
 
     def _read_masks(self, index: int) -> Masks:
@@ -205,13 +211,13 @@ class SceneRun:
         seconds: dict[str, float] = {}
         unreadable: dict[str, str] = {}
         for index in range(len(self.tiles)):
-            record = self._read_tile(index)
-            for name, count in asdict(record.counts).items():
+            result = self._read_tile(index)
+            for name, count in asdict(result.counts).items():
                 masks[name] += count
-            for name, spent in record.seconds.items():
+            for name, spent in result.seconds.items():
                 seconds[name] = seconds.get(name, 0.0) + spent
-            if record.unreadable:
-                unreadable[self.tiles[index].name] = record.unreadable
+            if result.unreadable:
+                unreadable[self.tiles[index].name] = result.unreadable
         counts = {"tiles": len(self.tiles), "masks": masks, "tile_seconds": seconds}
         return {**counts, "unreadable_tiles": unreadable}
 
@@ -220,16 +226,16 @@ class SceneRun:
         owners, values, parts = [], [], []
         for index, tile in enumerate(self.tiles):
             near = neighbourhood(tile, places, reach=1)
-            runs_of = {
-                other: shift_runs(self._read_tile(other), self.tiles[other]) for other in near
+            spans_of = {
+                other: shift_spans(self._read_tile(other), self.tiles[other]) for other in near
             }
-            segment, runs = gather_window(tile.core, runs_of, self.tiles, stitching)
-            owners.append(segment[runs.owners])
-            values.append(runs.values)
-            pieces = Runs.unite(owners[-1], values[-1], len(stitching.area))
+            segment, spans = gather_window(tile.core, spans_of, self.tiles, stitching)
+            owners.append(segment[spans.owners])
+            values.append(spans.values)
+            pieces = Spans.unite(owners[-1], values[-1], len(stitching.area))
             parts.append(_common_pixels(pieces, tile))
             progress.step(index + 1, len(self.tiles))
-        whole = Runs.unite(np.concatenate(owners), np.concatenate(values), len(stitching.area))
+        whole = Spans.unite(np.concatenate(owners), np.concatenate(values), len(stitching.area))
         number = np.flatnonzero(whole.areas)
         return MaskTable(
             number,
@@ -241,11 +247,11 @@ class SceneRun:
         )
 
 
-def _common_pixels(runs: Runs, tile: Tile) -> NDArray[np.int64]:
+def _common_pixels(spans: Spans, tile: Tile) -> NDArray[np.int64]:
     """Return (set, other set, pixels they share) of all sets that overlap, shape (n, 3)."""
     core = tile.core
-    present = np.flatnonzero(runs.areas)
-    matrix = runs.take(present).shift(-core.row, -core.col).matrix(core.height, core.width)
+    present = np.flatnonzero(spans.areas)
+    matrix = spans.take(present).shift(-core.row, -core.col).matrix(core.height, core.width)
     common = (matrix @ matrix.T).tocoo()
     first, second = common.coords
     rows = np.stack([present[first], present[second], common.data.astype(np.int64)], axis=1)

@@ -1,4 +1,4 @@
-"""Work on tiles: one tile from pixels to its record, here or in other processes."""
+"""Work on tiles: one tile from pixels to its result, here or in other processes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from ..models.masks import Embedding, MaskModel, Masks, gate
 from ..models.stream import batch_size, read_ahead, segment_all
 from ..progress import NoProgress
 from ..scenes.scene import Scene
-from ..scenes.spans import Runs
+from ..scenes.spans import Spans
 from ..scenes.tiles import Tile
-from ..segments.tile_results import TileRecord, write_tile
+from ..segments.tile_results import TileResult, write_tile
 from ..settings import MaskSettings, ModelSettings, RunSettings
 from .pools import choose_pool, run_in_pool
 
@@ -42,7 +42,7 @@ class Job:
         With its stretch.
     tile : Tile
     path : Path
-        Where the record goes.
+        Where the result goes.
     model : ModelSettings
     masks : MaskSettings
     skip_unreadable : bool
@@ -68,7 +68,7 @@ def _process_model(model: ModelSettings, masks: MaskSettings) -> MaskModel:
 
 
 def run_job(job: Job) -> str:
-    """Label one tile with this process's mask model, and write its record.
+    """Label one tile with this process's mask model, and write its result.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def run_job_elsewhere(job: Job) -> str:
     raise failure
 
 
-def label_tile(scene: Scene, tile: Tile, model: MaskModel, settings: MaskSettings) -> TileRecord:
+def label_tile(scene: Scene, tile: Tile, model: MaskModel, settings: MaskSettings) -> TileResult:
     """Find the masks of a tile and their features.
 
     Parameters
@@ -142,7 +142,7 @@ def label_tile(scene: Scene, tile: Tile, model: MaskModel, settings: MaskSetting
 
     Returns
     -------
-    TileRecord
+    TileResult
 
     Raises
     ------
@@ -200,37 +200,37 @@ def _find(model: MaskModel, group: Sequence[_Pixels]) -> Iterator[_Found | None]
 
 
 def _finish(job: Job, pixels: _Pixels, found: _Found | None) -> str:
-    """Write the record of a tile, and return the tile's name."""
+    """Write the result of a tile, and return the tile's name."""
     write_tile(job.path, _describe(pixels, found, job.masks))
     return job.tile.name
 
 
-def _describe(pixels: _Pixels, found: _Found | None, settings: MaskSettings) -> TileRecord:
+def _describe(pixels: _Pixels, found: _Found | None, settings: MaskSettings) -> TileResult:
     """Gate the masks of a tile and pool their features."""
     valid = pixels.valid
     if found is None:
-        return _empty_record(pixels)
+        return _empty_result(pixels)
     began = time.perf_counter()
     masks, too_large, counts = gate(found.masks, valid, settings)
     gated = time.perf_counter()
-    features = pool_features(masks.runs, found.embedding, valid.shape)
+    features = pool_features(masks.spans, found.embedding, valid.shape)
     seconds = {
         "read": pixels.seconds,
         "masks": found.seconds + gated - began,
         "features": time.perf_counter() - gated,
     }
-    dropped, invalid = (Runs.from_bitmaps(bitmap[np.newaxis]) for bitmap in (too_large, ~valid))
-    return TileRecord(masks, features, dropped, invalid, counts, seconds)
+    dropped, invalid = (Spans.from_bitmaps(bitmap[np.newaxis]) for bitmap in (too_large, ~valid))
+    return TileResult(masks, features, dropped, invalid, counts, seconds)
 
 
-def _empty_record(pixels: _Pixels) -> TileRecord:
-    """Return the record of a tile without a valid pixel: the model is not asked."""
+def _empty_result(pixels: _Pixels) -> TileResult:
+    """Return the result of a tile without a valid pixel: the model is not asked."""
     nothing = np.zeros((1, *pixels.valid.shape), bool)
     masks, _, counts = gate(Masks.empty(), ~nothing[0], MaskSettings())
     features = Features(np.zeros((0, 0), np.float32), (), np.zeros(0, np.float32))
-    gated, invalid = Runs.from_bitmaps(nothing), Runs.from_bitmaps(~nothing)
+    gated, invalid = Spans.from_bitmaps(nothing), Spans.from_bitmaps(~nothing)
     seconds = {"read": pixels.seconds}
-    return TileRecord(masks, features, gated, invalid, counts, seconds, pixels.unreadable)
+    return TileResult(masks, features, gated, invalid, counts, seconds, pixels.unreadable)
 
 
 def run_jobs(

@@ -257,7 +257,7 @@ class Results:
         lookup[table.segment_id] = table.class_id
         before = self._library.current
         self._run.clock.stage("raster")
-        with part.run.label_map.open() as read:
+        with part.run.segment_raster.open() as read:
             write_labels(
                 part.labels,
                 read,

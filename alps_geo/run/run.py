@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..classes.schema import FeatureSource
+from ..classes.schema import FeatureSchema
 from ..errors import RunError
 from ..outputs.writing import Outputs
 from ..progress import NoProgress, Progress, Stopwatch
@@ -51,10 +51,10 @@ class Run:
             self.out / "run.json",
         )
 
-    def source(self, segments: Sequence[Segments]) -> FeatureSource:
+    def schema(self, segments: Sequence[Segments]) -> FeatureSchema:
         """Return what class models of this run are made from."""
         known = next((part for part in segments if part.feature_names), segments[0])
-        return FeatureSource(
+        return FeatureSchema(
             self.manifest["model"]["name"],
             self.manifest["model"]["checksum"],
             known.feature_names,

@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from .grid import Window
 
-Floats = NDArray[np.floating[Any]]
+Planes = NDArray[np.floating[Any]]
 
 #: Pixels between the lines on which colour steps, where it is stored at half the resolution.
 PERIOD = 16
@@ -167,16 +167,16 @@ class _Area:
         Of a Gaussian, in pixels.
     """
 
-    def __init__(self, share: Floats, sigma: float) -> None:
+    def __init__(self, share: Planes, sigma: float) -> None:
         self.share, self.sigma = share, sigma
         self.total = np.maximum(self._blur(share), np.finfo(share.dtype).tiny)
 
-    def mean(self, plane: Floats) -> Floats:
+    def mean(self, plane: Planes) -> Planes:
         """Return the mean around each pixel."""
-        mean: Floats = self._blur(plane * self.share) / self.total
+        mean: Planes = self._blur(plane * self.share) / self.total
         return mean
 
-    def follow(self, guide: Floats, planes: Floats, edge: float) -> list[Floats]:
+    def follow(self, guide: Planes, planes: Planes, edge: float) -> list[Planes]:
         """Return planes as linear functions of a guide, fitted around each pixel.
 
         That is the guided filter (He, Sun, Tang 2010): it smooths what the guide does not show,
@@ -184,21 +184,21 @@ class _Area:
         """
         light = self.mean(guide)
         spread = np.maximum(self.mean(np.square(guide)) - np.square(light), 0) + edge**2
-        found: list[Floats] = []
+        found: list[Planes] = []
         for plane in planes:
             usual = self.mean(plane)
             slope = (self.mean(guide * plane) - light * usual) / spread
             found.append(self.mean(slope) * guide + self.mean(usual - slope * light))
         return found
 
-    def _blur(self, plane: Floats) -> Floats:
-        smooth: Floats = ndimage.gaussian_filter(
+    def _blur(self, plane: Planes) -> Planes:
+        smooth: Planes = ndimage.gaussian_filter(
             plane, self.sigma, mode="constant", radius=MARGIN // 2
         )
         return smooth
 
 
-def _split(pixels: NDArray[Any], known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _split(pixels: NDArray[Any], known: NDArray[np.bool_]) -> tuple[Planes, Planes]:
     """Return lightness, and how blue and how red pixels are beside it; 0 where not known."""
     # 24 bits of mantissa are enough for squares of 8-bit integers, at half the memory.
     number = np.float32 if pixels.dtype == np.uint8 else np.float64
@@ -208,7 +208,7 @@ def _split(pixels: NDArray[Any], known: NDArray[np.bool_]) -> tuple[Floats, Floa
     return light, np.stack([bands[2] - light, bands[0] - light])
 
 
-def _relative_steps(planes: Floats, known: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _relative_steps(planes: Planes, known: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the steps from each row to the next, over those of two rows on either side.
 
     Returns

@@ -1,4 +1,4 @@
-"""Sets of pixels as row runs: compact, exact, and quick to clip, shift, join and take apart."""
+"""Sets of pixels as row spans: compact, exact, and quick to clip, shift, join and take apart."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .grid import Window
 
 
 @dataclass(frozen=True)
-class Runs:
-    """Sets of pixels as row runs: pixels (row, col_start) to (row, col_stop - 1).
+class Spans:
+    """Sets of pixels as row spans: pixels (row, col_start) to (row, col_stop - 1).
 
-    The runs of set `i` are rows `offsets[i]` to `offsets[i + 1]` of `values`, sorted by row and
-    column; runs of one set neither touch nor overlap.
+    The spans of set `i` are rows `offsets[i]` to `offsets[i + 1]` of `values`, sorted by row and
+    column; spans of one set neither touch nor overlap.
 
     Attributes
     ----------
     offsets : ndarray of int64, shape (n_sets + 1,)
-    values : ndarray of int32, shape (n_runs, 3)
+    values : ndarray of int32, shape (n_spans, 3)
         Columns row, col_start, col_stop.
     """
 
@@ -34,12 +34,12 @@ class Runs:
 
     @property
     def owners(self) -> NDArray[np.int64]:
-        """The set each run belongs to, shape (n_runs,)."""
+        """The set each span belongs to, shape (n_spans,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Pixels in each run, shape (n_runs,)."""
+        """Pixels in each span, shape (n_spans,)."""
         lengths: NDArray[np.int64] = (self.values[:, 2] - self.values[:, 1]).astype(np.int64)
         return lengths
 
@@ -64,14 +64,14 @@ class Runs:
         return boxes
 
     @classmethod
-    def gather(cls, owners: NDArray[np.integer], values: NDArray[np.int32], count: int) -> Runs:
-        """Make `count` sets from runs in any order, each with the number of its set.
+    def gather(cls, owners: NDArray[np.integer], values: NDArray[np.int32], count: int) -> Spans:
+        """Make `count` sets from spans in any order, each with the number of its set.
 
         Parameters
         ----------
-        owners : ndarray of int, shape (n_runs,)
+        owners : ndarray of int, shape (n_spans,)
             From 0 to `count` - 1.
-        values : ndarray of int32, shape (n_runs, 3)
+        values : ndarray of int32, shape (n_spans, 3)
         count : int
         """
         order = np.lexsort((values[:, 1], values[:, 0], owners))
@@ -79,8 +79,8 @@ class Runs:
         return cls(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), values[order])
 
     @classmethod
-    def unite(cls, owners: NDArray[np.integer], values: NDArray[np.int32], count: int) -> Runs:
-        """Make `count` sets as `gather` does, from runs that may overlap or touch."""
+    def unite(cls, owners: NDArray[np.integer], values: NDArray[np.int32], count: int) -> Spans:
+        """Make `count` sets as `gather` does, from spans that may overlap or touch."""
         loose = cls.gather(owners, values, count)
         row, start, stop = loose.values.astype(np.int64).T
         # Lines far apart on one axis, so that a running maximum of ends stays within its line.
@@ -95,7 +95,7 @@ class Runs:
         return cls.gather(loose.owners[firsts], joined.astype(np.int32), count)
 
     @classmethod
-    def from_labels(cls, labels: NDArray[np.integer], count: int) -> Runs:
+    def from_labels(cls, labels: NDArray[np.integer], count: int) -> Spans:
         """Make sets from a label image: set `i` holds the pixels labelled `i + 1`, 0 is none.
 
         Parameters
@@ -115,10 +115,10 @@ class Runs:
         return cls.gather(owners[kept].astype(np.int64) - 1, values, count)
 
     @classmethod
-    def from_bitmaps(cls, bitmaps: NDArray[np.bool_]) -> Runs:
+    def from_bitmaps(cls, bitmaps: NDArray[np.bool_]) -> Spans:
         """Make sets from bitmaps, shape (n_sets, height, width)."""
         count, height, width = bitmaps.shape
-        # A pixel outside before every row, and one after all: runs begin and end by turns.
+        # A pixel outside before every row, and one after all: spans begin and end by turns.
         line = np.zeros(count * height * (width + 1) + 1, bool)
         line[:-1].reshape(count, height, width + 1)[:, :, 1:] = bitmaps
         starts, stops = np.flatnonzero(line[1:] != line[:-1]).reshape(-1, 2).T
@@ -127,7 +127,7 @@ class Runs:
         return cls.gather(owners, np.stack([rows, starts, stops], axis=1).astype(np.int32), count)
 
     @classmethod
-    def concatenate(cls, parts: Sequence[Runs]) -> Runs:
+    def concatenate(cls, parts: Sequence[Spans]) -> Spans:
         """Put the sets of several objects one after another."""
         sizes = [np.diff(part.offsets) for part in parts]
         values = [part.values for part in parts]
@@ -136,24 +136,24 @@ class Runs:
         offsets = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
         return cls(offsets, np.concatenate(values))
 
-    def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> Runs:
+    def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> Spans:
         """Return the chosen sets, by number or by a flag per set, in the order given."""
         index = np.arange(len(self))[chosen]
         sizes = np.diff(self.offsets)[index]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         source = np.repeat(self.offsets[index] - offsets[:-1], sizes) + np.arange(offsets[-1])
-        return Runs(offsets, self.values[source])
+        return Spans(offsets, self.values[source])
 
-    def clip(self, window: Window) -> Runs:
+    def clip(self, window: Window) -> Spans:
         """Return the sets' pixels inside a window; sets without any stay as empty ones."""
         row, start, stop = self.values.T
         start, stop = np.maximum(start, window.col), np.minimum(stop, window.col_stop)
         kept = (row >= window.row) & (row < window.row_stop) & (start < stop)
         sizes = np.bincount(self.owners[kept], minlength=len(self))
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        return Runs(offsets, np.stack([row, start, stop], axis=1)[kept])
+        return Spans(offsets, np.stack([row, start, stop], axis=1)[kept])
 
-    def clip_each(self, limits: NDArray[np.integer]) -> Runs:
+    def clip_each(self, limits: NDArray[np.integer]) -> Spans:
         """Return each set's pixels inside a rectangle of its own; sets without any stay as empty.
 
         Parameters
@@ -167,9 +167,9 @@ class Runs:
         kept = (row >= first) & (row < last) & (start < stop)
         sizes = np.bincount(self.owners[kept], minlength=len(self))
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        return Runs(offsets, np.stack([row, start, stop], axis=1)[kept])
+        return Spans(offsets, np.stack([row, start, stop], axis=1)[kept])
 
-    def outside(self, window: Window) -> Runs:
+    def outside(self, window: Window) -> Spans:
         """Return the sets' pixels outside a window; sets without any stay as empty ones."""
         row, start, stop = self.values.T
         beside = (row < window.row) | (row >= window.row_stop)
@@ -179,9 +179,9 @@ class Runs:
         right = np.stack([row, right_start, stop], axis=1)
         owners, values = np.tile(self.owners, 2), np.concatenate([left, right]).astype(np.int32)
         kept = values[:, 1] < values[:, 2]
-        return Runs.gather(owners[kept], values[kept], len(self))
+        return Spans.gather(owners[kept], values[kept], len(self))
 
-    def restrict(self, valid: NDArray[np.bool_]) -> Runs:
+    def restrict(self, valid: NDArray[np.bool_]) -> Spans:
         """Return the sets' pixels that are valid; sets without any stay as empty ones.
 
         Parameters
@@ -191,14 +191,14 @@ class Runs:
         rows, cols = self.pixels()
         owners = np.repeat(np.arange(len(self)), self.areas)
         kept = valid[rows, cols]
-        return _runs_of_pixels(owners[kept], rows[kept], cols[kept], len(self))
+        return _spans_of_pixels(owners[kept], rows[kept], cols[kept], len(self))
 
-    def shift(self, rows: int, cols: int) -> Runs:
+    def shift(self, rows: int, cols: int) -> Spans:
         """Return the sets moved down and to the right."""
-        return Runs(self.offsets, self.values + np.array([rows, cols, cols], np.int32))
+        return Spans(self.offsets, self.values + np.array([rows, cols, cols], np.int32))
 
     def pixels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return rows and columns of all pixels, run after run, each of shape (n_pixels,)."""
+        """Return rows and columns of all pixels, span after span, each of shape (n_pixels,)."""
         lengths = self.lengths
         ends = np.cumsum(lengths)
         within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
@@ -206,7 +206,7 @@ class Runs:
         return rows, np.repeat(self.values[:, 1].astype(np.int64), lengths) + within
 
     def places(self, width: int) -> NDArray[np.int64]:
-        """Return row * width + column of all pixels, run after run, shape (n_pixels,)."""
+        """Return row * width + column of all pixels, span after span, shape (n_pixels,)."""
         row, start, _ = self.values.astype(np.int64).T
         lengths = self.lengths
         ends = np.cumsum(lengths)
@@ -227,37 +227,37 @@ class Runs:
         bitmap[rows, cols] = True
         return bitmap
 
-    def connected_parts(self) -> tuple[Runs, NDArray[np.int64]]:
+    def connected_parts(self) -> tuple[Spans, NDArray[np.int64]]:
         """Split every set into its 8-connected parts.
 
         Returns
         -------
-        parts : Runs
+        parts : Spans
         owners : ndarray of int64, shape (n_parts,)
             The set each part comes from, ascending.
         """
-        first, second = _touching_runs(self)
+        first, second = _touching_spans(self)
         count = len(self.values)
         ones = np.ones(len(first), np.int8)
         graph = sparse.coo_array((ones, (first, second)), (count, count))
         _, labels = sparse.csgraph.connected_components(graph, directed=False)
-        # Numbered by first run, so that parts come in the order of their sets.
+        # Numbered by first span, so that parts come in the order of their sets.
         _, firsts, labels = np.unique(labels, return_index=True, return_inverse=True)
         ranks = np.empty(len(firsts), np.int64)
         ranks[np.argsort(firsts)] = np.arange(len(firsts))
-        return Runs.gather(ranks[labels], self.values, len(firsts)), self.owners[np.sort(firsts)]
+        return Spans.gather(ranks[labels], self.values, len(firsts)), self.owners[np.sort(firsts)]
 
 
-def _touching_runs(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return pairs of runs of one set in neighbouring rows that touch, corners included."""
-    if not len(runs.values):
+def _touching_spans(spans: Spans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return pairs of spans of one set in neighbouring rows that touch, corners included."""
+    if not len(spans.values):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    row, start, stop = runs.values.astype(np.int64).T
+    row, start, stop = spans.values.astype(np.int64).T
     width = int(stop.max()) + 2
-    # One number per (set, row, column) keeps runs sorted, so neighbours are found by bisection.
-    line = runs.owners * (int(row.max()) + 2) + row
+    # One number per (set, row, column) keeps spans sorted, so neighbours are found by bisection.
+    line = spans.owners * (int(row.max()) + 2) + row
     starts, stops = line * width + start, line * width + stop
-    first = np.searchsorted(stops, starts + width)  # runs below that end at or after our start
+    first = np.searchsorted(stops, starts + width)  # spans below that end at or after our start
     last = np.searchsorted(starts, stops + width, side="right")
     counts = np.maximum(last - first, 0)
     above = np.repeat(np.arange(len(row)), counts)
@@ -266,13 +266,13 @@ def _touching_runs(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return above, below
 
 
-def _runs_of_pixels(
+def _spans_of_pixels(
     owners: NDArray[np.int64], rows: NDArray[np.int64], cols: NDArray[np.int64], count: int
-) -> Runs:
-    """Make runs from the pixels of each set, sorted by set, row and column."""
+) -> Spans:
+    """Make spans from the pixels of each set, sorted by set, row and column."""
     first = np.ones(len(rows), bool)
     first[1:] = (np.diff(owners) != 0) | (np.diff(rows) != 0) | (np.diff(cols) != 1)
     starts = np.flatnonzero(first)
     lengths = np.diff(np.append(starts, len(rows)))
     values = np.stack([rows[starts], cols[starts], cols[starts] + lengths], axis=1)
-    return Runs.gather(owners[starts], values.astype(np.int32), count)
+    return Spans.gather(owners[starts], values.astype(np.int32), count)

@@ -16,7 +16,7 @@ from scipy import sparse
 
 from ..models.masks import Masks
 from ..scenes.grid import Window
-from ..scenes.spans import Runs
+from ..scenes.spans import Spans
 from ..scenes.tiles import Tile
 
 #: Parts of masks with at least this IoU in the strip that tiles share are the same object.
@@ -36,7 +36,7 @@ class TileView:
     tile : Tile
     numbers : ndarray of int64, shape (n_masks,)
         Which of the tile's masks they are.
-    runs : Runs
+    spans : Spans
         All their pixels, or those in a window.
     boxes : ndarray of int32, shape (n_masks, 4)
         Row, col, row_stop, col_stop.
@@ -51,7 +51,7 @@ class TileView:
 
     tile: Tile
     numbers: NDArray[np.int64]
-    runs: Runs
+    spans: Spans
     boxes: NDArray[np.int32]
     areas: NDArray[np.int64]
     ends: NDArray[np.bool_]
@@ -76,7 +76,7 @@ class TileView:
         return TileView(
             self.tile,
             self.numbers[chosen],
-            self.runs.take(chosen).clip(window),
+            self.spans.take(chosen).clip(window),
             self.boxes[chosen],
             self.areas[chosen],
             self.ends[chosen],
@@ -99,16 +99,18 @@ def view_tile(tile: Tile, masks: Masks, scene: Window, first_core: Window) -> Ti
     -------
     TileView
     """
-    runs = masks.runs.shift(tile.window.row, tile.window.col)
-    box, seen = runs.boxes, tile.window
-    ends = np.ones((len(runs), 4), bool)
+    spans = masks.spans.shift(tile.window.row, tile.window.col)
+    box, seen = spans.boxes, tile.window
+    ends = np.ones((len(spans), 4), bool)
     ends[:, 0] = (box[:, 0] > seen.row) | (seen.row == 0)
     ends[:, 1] = (box[:, 1] > seen.col) | (seen.col == 0)
     ends[:, 2] = (box[:, 2] < seen.row_stop) | (seen.row_stop == scene.height)
     ends[:, 3] = (box[:, 3] < seen.col_stop) | (seen.col_stop == scene.width)
     # Every core but the last of a row or column is as large as the first.
     owner = (box[:, :2] + box[:, 2:]) // 2 // [first_core.height, first_core.width]
-    return TileView(tile, np.arange(len(runs)), runs, box, runs.areas, ends, owner.astype(np.int64))
+    return TileView(
+        tile, np.arange(len(spans)), spans, box, spans.areas, ends, owner.astype(np.int64)
+    )
 
 
 def reach_of_masks(tile: Tile, ends: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -189,7 +191,7 @@ class _Parts:
     @classmethod
     def find(cls, view: TileView, other: TileView, shared: Window) -> _Parts:
         """Find the parts of the masks of `view` in what both tiles see."""
-        parts, mask = view.runs.connected_parts()
+        parts, mask = view.spans.connected_parts()
         here, there = (parts.clip(tile.core).areas > 0 for tile in (view.tile, other.tile))
         matrix = parts.shift(-shared.row, -shared.col).matrix(shared.height, shared.width)
         whole, mask_area = view.whole[mask], view.areas[mask]
@@ -239,20 +241,20 @@ def _missed(view: TileView, owner: TileView, shared: Window) -> NDArray[np.int64
     candidates = np.flatnonzero(theirs)
     if not len(candidates):
         return candidates
-    cover = _cover(view.runs.take(candidates), owner.runs, shared)
+    cover = _cover(view.spans.take(candidates), owner.spans, shared)
     missed: NDArray[np.int64] = candidates[cover < MIN_COVER * view.areas[candidates]]
     return missed
 
 
-def _cover(runs: Runs, others: Runs, window: Window) -> NDArray[np.int64]:
+def _cover(spans: Spans, others: Spans, window: Window) -> NDArray[np.int64]:
     """Return how many pixels of each set lie in any of the other sets, all inside a window."""
-    # Runs open and close along the rows; a column more, because the last may close there.
+    # Spans open and close along the rows; a column more, because the last may close there.
     covered = np.zeros((window.height, window.width + 1), np.int64)
     row, start, stop = others.shift(-window.row, -window.col).values.T
     np.add.at(covered, (row, start), 1)
     np.add.at(covered, (row, stop), -1)
     counts = np.zeros((window.height, window.width + 1), np.int64)
     np.cumsum(covered.cumsum(axis=1)[:, :-1] > 0, axis=1, out=counts[:, 1:])
-    row, start, stop = runs.shift(-window.row, -window.col).values.T
+    row, start, stop = spans.shift(-window.row, -window.col).values.T
     sums = np.concatenate([[0], np.cumsum(counts[row, stop] - counts[row, start])])
-    return np.asarray(np.diff(sums[runs.offsets]))
+    return np.asarray(np.diff(sums[spans.offsets]))

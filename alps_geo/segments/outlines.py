@@ -17,7 +17,7 @@ from scipy import sparse
 from ..progress import Progress
 from ..scenes.grid import Window
 
-ReadLabels = Callable[[Window], NDArray[np.uint32]]
+ReadSegments = Callable[[Window], NDArray[np.uint32]]
 
 # Directions of travel; even ones run along rows. An outline has its segment on the left.
 EAST, NORTH, WEST, SOUTH = range(4)
@@ -134,7 +134,7 @@ def find_vertices(labels: NDArray[np.uint32], row: int, col: int) -> Vertices:
 
 
 def scan_vertices(
-    read: ReadLabels, height: int, width: int, block: tuple[int, int], progress: Progress
+    read: ReadSegments, height: int, width: int, block: tuple[int, int], progress: Progress
 ) -> Iterator[Vertices]:
     """Find the vertices of a scene, a band of blocks at a time.
 
@@ -165,7 +165,7 @@ def scan_vertices(
         progress.step(band[0].row_stop, height)
 
 
-def read_beyond(read: ReadLabels, window: Window, height: int, width: int) -> NDArray[np.uint32]:
+def read_beyond(read: ReadSegments, window: Window, height: int, width: int) -> NDArray[np.uint32]:
     """Return the segments of a window that may reach beyond the scene, where there is none: 0."""
     seen = window.grow(0, height, width)
     above, left = seen.row - window.row, seen.col - window.col

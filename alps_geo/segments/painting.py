@@ -20,11 +20,11 @@ from .._memory import return_freed_memory
 from ..errors import RunError
 from ..progress import NoProgress, Progress
 from ..scenes.grid import Grid, Window
-from ..scenes.spans import Runs
+from ..scenes.spans import Spans
 from ..scenes.tiles import Tile
 from .seams import Patch, seen_beyond, settle, strip_between
 from .stitching import Stitching
-from .tile_results import TileRecord
+from .tile_results import TileResult
 
 #: Block size of the segment raster, in pixels: cores of the usual tiles are made of whole blocks.
 BLOCK = 256
@@ -68,7 +68,7 @@ class Coverage:
 
 
 @dataclass(frozen=True)
-class LabelMap:
+class SegmentRaster:
     """The segment of every pixel, a raster in the run folder.
 
     Attributes
@@ -137,7 +137,7 @@ def paint_scene(
     path: Path,
     grid: Grid,
     tiles: Sequence[Tile],
-    read: Callable[[int], TileRecord],
+    read: Callable[[int], TileResult],
     stitching: Stitching,
     *,
     fill: int = 0,
@@ -152,7 +152,7 @@ def paint_scene(
     grid : Grid
     tiles : sequence of Tile
     read : callable
-        Number of a tile -> TileRecord.
+        Number of a tile -> TileResult.
     stitching : Stitching
     fill : int
         Give unlabelled valid pixels to the nearest segment within this many pixels.
@@ -187,7 +187,7 @@ def paint_scene(
 def paint_cores(
     scene: Window,
     tiles: Sequence[Tile],
-    read: Callable[[int], TileRecord],
+    read: Callable[[int], TileResult],
     stitching: Stitching,
     *,
     fill: int = 0,
@@ -213,28 +213,28 @@ def paint_cores(
     depth = max(fill, 1 + max(map(seen_beyond, tiles)))
 
     @lru_cache(maxsize=2 * columns + 4)
-    def shared_runs(index: int) -> Runs:
+    def shared_spans(index: int) -> Spans:
         """Return what others need of a tile's masks: little, so that rows of tiles fit."""
-        return shift_runs(read(index), tiles[index]).outside(tiles[index].core.shrink(depth))
+        return shift_spans(read(index), tiles[index]).outside(tiles[index].core.shrink(depth))
 
     settled: dict[int, list[Patch]] = {}
     for index, tile in enumerate(tiles):
-        record = read(index)
-        runs_of = {index: shift_runs(record, tile)}
+        result = read(index)
+        spans_of = {index: shift_spans(result, tile)}
         seen = tile.core.grow(fill, scene.height, scene.width)
         near = neighbourhood(tile, places, reach=1 + fill // tiles[0].core.height)
-        runs_of |= {other: shared_runs(other) for other in near if other != index}
-        segment, runs = gather_window(seen, runs_of, tiles, stitching)
-        painted = _paint(seen, segment, runs, stitching.rank)
+        spans_of |= {other: shared_spans(other) for other in near if other != index}
+        segment, spans = gather_window(seen, spans_of, tiles, stitching)
+        painted = _paint(seen, segment, spans, stitching.rank)
         for pair, strip in _lines(index, tiles, places):
             border = strip.grow(1, scene.height, scene.width)
-            parts = {other: shared_runs(other) for other in _meeting(pair, border, tiles, places)}
+            parts = {other: shared_spans(other) for other in _meeting(pair, border, tiles, places)}
             patches = _settle_line(pair, border, parts, tiles, stitching)
             for number, patch in zip(pair, patches, strict=True):
                 settled.setdefault(number, []).append(patch)
         for patch in settled.pop(index, []):
             patch.apply(painted, seen)
-        yield tile, *_finish_core(painted, seen, tile, record, fill)
+        yield tile, *_finish_core(painted, seen, tile, result, fill)
 
 
 def _lines(
@@ -263,25 +263,25 @@ def _meeting(
 def _settle_line(
     pair: tuple[int, int],
     seen: Window,
-    runs_of: Mapping[int, Runs],
+    spans_of: Mapping[int, Spans],
     tiles: Sequence[Tile],
     stitching: Stitching,
 ) -> tuple[Patch, Patch]:
     """Return what changes in the cores of two tiles side by side."""
-    painted = _paint(seen, *gather_window(seen, runs_of, tiles, stitching), stitching.rank)
+    painted = _paint(seen, *gather_window(seen, spans_of, tiles, stitching), stitching.rank)
     views = []
     for index in pair:
         segment = stitching.segment[stitching.masks_of(index)]
-        runs = runs_of[index].clip(seen)
-        used = (segment > 0) & (np.diff(runs.offsets) > 0)
-        views.append(_paint(seen, segment[used], runs.take(used), stitching.rank))
+        spans = spans_of[index].clip(seen)
+        used = (segment > 0) & (np.diff(spans.offsets) > 0)
+        views.append(_paint(seen, segment[used], spans.take(used), stitching.rank))
     first, second = (tiles[index] for index in pair)
     return settle((first, second), seen, painted, (views[0], views[1]))
 
 
-def shift_runs(record: TileRecord, tile: Tile) -> Runs:
+def shift_spans(result: TileResult, tile: Tile) -> Spans:
     """Return the pixels of a tile's masks in the scene's coordinates."""
-    return record.masks.runs.shift(tile.window.row, tile.window.col)
+    return result.masks.spans.shift(tile.window.row, tile.window.col)
 
 
 def neighbourhood(tile: Tile, places: dict[tuple[int, int], int], *, reach: int) -> list[int]:
@@ -293,16 +293,16 @@ def neighbourhood(tile: Tile, places: dict[tuple[int, int], int], *, reach: int)
 
 def gather_window(
     seen: Window,
-    runs_of: Mapping[int, Runs],
+    spans_of: Mapping[int, Spans],
     tiles: Sequence[Tile],
     stitching: Stitching,
-) -> tuple[NDArray[np.int64], Runs]:
+) -> tuple[NDArray[np.int64], Spans]:
     """Return the masks that count in a window, and their segments.
 
     Parameters
     ----------
     seen : Window
-    runs_of : mapping of int to Runs
+    spans_of : mapping of int to Spans
         By the number of each tile that may have pixels there: its masks in the scene's coordinates.
     tiles, stitching
         As in `paint_scene`.
@@ -311,29 +311,29 @@ def gather_window(
     -------
     segment : ndarray of int64, shape (n_masks,)
         A segment may come several times, and its masks may overlap.
-    runs : Runs
+    spans : Spans
         One set per mask, in the scene's coordinates, clipped to the window.
     """
-    parts, segments = [Runs.concatenate([])], [np.zeros(0, np.int64)]
-    for index, runs in runs_of.items():
+    parts, segments = [Spans.concatenate([])], [np.zeros(0, np.int64)]
+    for index, spans in spans_of.items():
         chosen = stitching.masks_of(index)
         reach = stitching.reach_of(index, tiles[index])
         # Most masks of a neighbour lie elsewhere: to see that, their boxes are enough.
-        box = runs.boxes
+        box = spans.boxes
         first = np.maximum(np.maximum(box[:, :2], reach[:, :2]), [seen.row, seen.col])
         last = np.minimum(np.minimum(box[:, 2:], reach[:, 2:]), [seen.row_stop, seen.col_stop])
         used = (stitching.segment[chosen] > 0) & (first < last).all(axis=1)
-        parts.append(runs.take(used).clip_each(np.concatenate([first, last], axis=1)[used]))
+        parts.append(spans.take(used).clip_each(np.concatenate([first, last], axis=1)[used]))
         segments.append(stitching.segment[chosen][used])
-    return np.concatenate(segments), Runs.concatenate(parts)
+    return np.concatenate(segments), Spans.concatenate(parts)
 
 
 def _paint(
-    seen: Window, segment: NDArray[np.int64], runs: Runs, rank: NDArray[np.int64]
+    seen: Window, segment: NDArray[np.int64], spans: Spans, rank: NDArray[np.int64]
 ) -> NDArray[np.uint32]:
     """Return the segment of every pixel of a window, 0 for none."""
     order = np.argsort(rank[segment], kind="stable")
-    placed = runs.take(order).shift(-seen.row, -seen.col)
+    placed = spans.take(order).shift(-seen.row, -seen.col)
     ids = np.zeros((seen.height, seen.width), np.uint32)
     # Where an index comes twice, numpy keeps the last value: the smaller segment.
     ids.ravel()[placed.places(seen.width)] = np.repeat(
@@ -343,12 +343,12 @@ def _paint(
 
 
 def _finish_core(
-    painted: NDArray[np.uint32], seen: Window, tile: Tile, record: TileRecord, fill: int
+    painted: NDArray[np.uint32], seen: Window, tile: Tile, result: TileResult, fill: int
 ) -> tuple[NDArray[np.uint32], Coverage]:
     """Cut a painted window to the core, fill it if asked to, and count its pixels."""
     core = tile.core.shift(-seen.row, -seen.col).slices
     ids = painted[core]
-    invalid, gated = (_core_bitmap(runs, tile) for runs in (record.invalid, record.gated))
+    invalid, gated = (_core_bitmap(spans, tile) for spans in (result.invalid, result.gated))
     filled = np.zeros(ids.shape, bool)
     if fill and painted.any():
         distance, nearest = ndimage.distance_transform_edt(painted == 0, return_indices=True)
@@ -357,11 +357,11 @@ def _finish_core(
     empty = (ids == 0) & ~invalid
     nothing = np.zeros(ids.shape, bool)
     outside = (ids == 0) & invalid
-    lost = (nothing, outside) if record.unreadable else (outside, nothing)
+    lost = (nothing, outside) if result.unreadable else (outside, nothing)
     counts = (ids > 0, empty & ~gated, empty & gated, lost[0], filled, lost[1])
     return ids, Coverage(*(int(np.count_nonzero(which)) for which in counts))
 
 
-def _core_bitmap(runs: Runs, tile: Tile) -> NDArray[np.bool_]:
+def _core_bitmap(spans: Spans, tile: Tile) -> NDArray[np.bool_]:
     core = tile.core.shift(-tile.window.row, -tile.window.col)
-    return runs.clip(core).shift(-core.row, -core.col).bitmap(0, core.height, core.width)
+    return spans.clip(core).shift(-core.row, -core.col).bitmap(0, core.height, core.width)

@@ -21,9 +21,9 @@ from .._memory import return_freed_memory
 from ..progress import NoProgress, Progress
 from ..scenes.ellipsoid import to_degrees
 from ..scenes.grid import Grid
-from ..scenes.spans import Runs
+from ..scenes.spans import Spans
 from .outlines import (
-    ReadLabels,
+    ReadSegments,
     Vertices,
     as_multipolygons,
     find_vertices,
@@ -98,7 +98,7 @@ class Polygons:
 
 
 def polygonize(
-    read: ReadLabels,
+    read: ReadSegments,
     grid: Grid,
     *,
     block: int = 2048,
@@ -134,7 +134,7 @@ def polygonize(
 
 
 def polygonize_simplified(
-    read: ReadLabels,
+    read: ReadSegments,
     grid: Grid,
     tolerance: float,
     *,
@@ -171,7 +171,7 @@ def polygonize_simplified(
 def _as_they_end(
     scan: Iterator[_Parts],
     concatenate: Callable[[list[_Parts]], _Parts],
-    read: ReadLabels,
+    read: ReadSegments,
     grid: Grid,
     block: tuple[int, int],
     late: int = 0,
@@ -190,41 +190,41 @@ def _as_they_end(
         return_freed_memory()
 
 
-def outline_masks(runs: Runs, grid: Grid) -> NDArray[np.object_]:
+def outline_masks(spans: Spans, grid: Grid) -> NDArray[np.object_]:
     """Outline sets of pixels that may overlap, each for itself.
 
     Parameters
     ----------
-    runs : Runs
+    spans : Spans
         In the pixel coordinates of the grid.
     grid : Grid
 
     Returns
     -------
-    ndarray of shapely.MultiPolygon, shape (len(runs),)
+    ndarray of shapely.MultiPolygon, shape (len(spans),)
         In ground coordinates; empty where a set is.
     """
-    geometry = np.full(len(runs), shapely.MultiPolygon(), object)
-    boxes = runs.boxes.astype(np.int64)
+    geometry = np.full(len(spans), shapely.MultiPolygon(), object)
+    boxes = spans.boxes.astype(np.int64)
     heights, widths = (boxes[:, 2:] - boxes[:, :2]).T
     # Sets of like width go on one canvas, one below another, so that little of it stays empty.
     order = np.argsort(widths, kind="stable")
     groups = np.cumsum((heights + 1)[order] * (widths + 2)[order]) // _CHUNK_PIXELS
     for group in np.split(order, np.flatnonzero(np.diff(groups)) + 1):
-        vertices = _find_mask_vertices(runs.take(group), boxes[group])
+        vertices = _find_mask_vertices(spans.take(group), boxes[group])
         owners, corners = link_outlines(vertices)
         geometry[group[owners - 1]] = _to_ground(corners, grid)
     return geometry
 
 
-def _find_mask_vertices(runs: Runs, boxes: NDArray[np.int64]) -> Vertices:
+def _find_mask_vertices(spans: Spans, boxes: NDArray[np.int64]) -> Vertices:
     """Return the vertices of sets, set `i` as segment `i + 1`."""
     heights, widths = (boxes[:, 2:] - boxes[:, :2]).T
     # A row and a column of nothing around each set, so that sets do not meet.
     tops = np.cumsum(heights + 1) - heights
     canvas = np.zeros((int(np.sum(heights + 1)) + 1, int(widths.max(initial=0)) + 2), np.uint32)
-    owners = np.repeat(np.arange(len(runs)), runs.areas)
-    rows, cols = runs.pixels()
+    owners = np.repeat(np.arange(len(spans)), spans.areas)
+    rows, cols = spans.pixels()
     down, right = tops - boxes[:, 0], 1 - boxes[:, 1]
     canvas[rows + down[owners], cols + right[owners]] = owners + 1
     found = find_vertices(canvas, 1, 1)
@@ -238,7 +238,7 @@ def _find_mask_vertices(runs: Runs, boxes: NDArray[np.int64]) -> Vertices:
     )
 
 
-def _find_last_bands(read: ReadLabels, grid: Grid, block: tuple[int, int]) -> NDArray[np.int32]:
+def _find_last_bands(read: ReadSegments, grid: Grid, block: tuple[int, int]) -> NDArray[np.int32]:
     """Return the last band of blocks that each segment id lies in."""
     last_bands = np.zeros(1, np.int32)
     for band, windows in enumerate(grid.window.bands(*block)):

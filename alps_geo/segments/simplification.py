@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..progress import Progress
 from ..scenes.grid import Window
 from .outlines import (
-    ReadLabels,
+    ReadSegments,
     as_multipolygons,
     find_vertices,
     link_outlines,
@@ -54,7 +54,7 @@ class Pieces:
 
 
 def scan_pieces(
-    read: ReadLabels, height: int, width: int, cell: int, tolerance: float, progress: Progress
+    read: ReadSegments, height: int, width: int, cell: int, tolerance: float, progress: Progress
 ) -> Iterator[Pieces]:
     """Outline and simplify what lies in each cell, a row of cells at a time.
 

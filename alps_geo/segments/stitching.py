@@ -20,7 +20,7 @@ from .._memory import return_freed_memory
 from ..models.masks import Masks
 from ..progress import NoProgress, Progress
 from ..scenes.grid import Window
-from ..scenes.spans import Runs
+from ..scenes.spans import Spans
 from ..scenes.tiles import Tile
 from .matching import Match, TileView, match_tiles, reach_of_masks, view_tile
 
@@ -183,8 +183,8 @@ class _Facts:
 
 
 def _facts(view: TileView, masks: Masks) -> _Facts:
-    inside = view.runs.clip(view.tile.core).areas
-    reached = view.runs.clip_each(reach_of_masks(view.tile, view.ends))
+    inside = view.spans.clip(view.tile.core).areas
+    reached = view.spans.clip_each(reach_of_masks(view.tile, view.ends))
     return _Facts(
         reached.areas.astype(np.int32),
         inside.astype(np.int32),
@@ -197,11 +197,11 @@ def _facts(view: TileView, masks: Masks) -> _Facts:
     )
 
 
-def _first_pixels(runs: Runs) -> NDArray[np.int64]:
+def _first_pixels(spans: Spans) -> NDArray[np.int64]:
     """Return a number per set that sorts like (row, column) of its first pixel."""
-    first = np.full(len(runs), np.iinfo(np.int64).max)
-    filled = np.diff(runs.offsets) > 0
-    row, col, _ = runs.values[runs.offsets[:-1][filled]].astype(np.int64).T
+    first = np.full(len(spans), np.iinfo(np.int64).max)
+    filled = np.diff(spans.offsets) > 0
+    row, col, _ = spans.values[spans.offsets[:-1][filled]].astype(np.int64).T
     first[filled] = (row << 32) + col
     return first
 

@@ -18,7 +18,7 @@ from ..errors import RunError
 from ..scenes.tiles import Tile
 from .painting import TILES_BETWEEN, Painting
 from .stitching import Stitching
-from .tile_results import TileRecord
+from .tile_results import TileResult
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Segments:
 def build_segments(
     folder: Path,
     tiles: Sequence[Tile],
-    read: Callable[[int], TileRecord],
+    read: Callable[[int], TileResult],
     stitching: Stitching,
     painting: Painting,
 ) -> Segments:
@@ -66,7 +66,7 @@ def build_segments(
         The scene's part of the run folder.
     tiles : sequence of Tile
     read : callable
-        Number of a tile -> TileRecord.
+        Number of a tile -> TileResult.
     stitching : Stitching
     painting : Painting
 
@@ -115,7 +115,7 @@ def build_segments(
 
 
 def _feature_columns(
-    tiles: Sequence[Tile], read: Callable[[int], TileRecord]
+    tiles: Sequence[Tile], read: Callable[[int], TileResult]
 ) -> tuple[list[str], list[float]]:
     """Return names and weights of the features; none where no tile has a valid pixel."""
     for index in range(len(tiles)):

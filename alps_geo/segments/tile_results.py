@@ -16,14 +16,14 @@ from .._files import replacing
 from ..errors import RunError
 from ..features.pooling import Features
 from ..models.masks import GateCounts, Masks
-from ..scenes.spans import Runs
+from ..scenes.spans import Spans
 
 _MASK_COLUMNS = ("runs", "predicted_iou", "stability", "point")
 _BOX_NAMES = ("row", "col", "row_stop", "col_stop")
 
 
 @dataclass(frozen=True)
-class TileRecord:
+class TileResult:
     """What labelling one tile gave.
 
     Attributes
@@ -32,9 +32,9 @@ class TileRecord:
         Accepted masks, in the tile window's coordinates.
     features : Features
         One row per mask.
-    gated : Runs
+    gated : Spans
         One set: pixels of masks that the filtering gate dropped.
-    invalid : Runs
+    invalid : Spans
         One set: pixels outside the valid area.
     counts : GateCounts
     seconds : dict
@@ -45,53 +45,53 @@ class TileRecord:
 
     masks: Masks
     features: Features
-    gated: Runs
-    invalid: Runs
+    gated: Spans
+    invalid: Spans
     counts: GateCounts
     seconds: dict[str, float]
     unreadable: str = ""
 
 
-def write_tile(path: Path, record: TileRecord) -> None:
-    """Write a tile's record under a temporary name, and rename it.
+def write_tile(path: Path, result: TileResult) -> None:
+    """Write a tile's result under a temporary name, and rename it.
 
     Parameters
     ----------
     path : Path
-    record : TileRecord
+    result : TileResult
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
-    masks, features = record.masks, record.features
+    masks, features = result.masks, result.features
     columns = {
-        "runs": _list_column(masks.runs),
-        "area_px": pa.array(masks.runs.areas),
+        "runs": _list_column(masks.spans),
+        "area_px": pa.array(masks.spans.areas),
         "predicted_iou": pa.array(masks.predicted_iou),
         "stability": pa.array(masks.stability),
-        **{name: pa.array(masks.runs.boxes[:, i]) for i, name in enumerate(_BOX_NAMES)},
+        **{name: pa.array(masks.spans.boxes[:, i]) for i, name in enumerate(_BOX_NAMES)},
         "point": _matrix_column(masks.points),
         "features": _matrix_column(features.values),
     }
     header = {
         "names": features.names,
         "weights": features.weights.tolist(),
-        "gated": record.gated.values.tolist(),
-        "invalid": record.invalid.values.tolist(),
-        "counts": asdict(record.counts),
-        "seconds": record.seconds,
-        "unreadable": record.unreadable,
+        "gated": result.gated.values.tolist(),
+        "invalid": result.invalid.values.tolist(),
+        "counts": asdict(result.counts),
+        "seconds": result.seconds,
+        "unreadable": result.unreadable,
     }
     table = pa.table(columns).replace_schema_metadata({"alps_geo": json.dumps(header)})
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def _list_column(runs: Runs) -> pa.ListArray:
+def _list_column(spans: Spans) -> pa.ListArray:
     return pa.ListArray.from_arrays(
-        pa.array(runs.offsets * 3, pa.int32()), pa.array(runs.values.ravel())
+        pa.array(spans.offsets * 3, pa.int32()), pa.array(spans.values.ravel())
     )
 
 
@@ -101,8 +101,8 @@ def _matrix_column(values: NDArray[Any]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
 
-def read_tile(path: Path) -> TileRecord:
-    """Read a tile's record.
+def read_tile(path: Path) -> TileResult:
+    """Read a tile's result.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def read_tile(path: Path) -> TileRecord:
     header = json.loads(table.schema.metadata[b"alps_geo"])
     values = _matrix(table, "features").reshape(len(table), len(header["names"]))
     features = Features(values, tuple(header["names"]), np.array(header["weights"], np.float32))
-    return TileRecord(
+    return TileResult(
         _masks_of(table),
         features,
         _one_set(header["gated"]),
@@ -125,7 +125,7 @@ def read_tile(path: Path) -> TileRecord:
 
 
 def read_masks(path: Path) -> Masks:
-    """Read only the masks of a tile's record; raises as `read_tile` does."""
+    """Read only the masks of a tile's result; raises as `read_tile` does."""
     return _masks_of(_read_table(path, list(_MASK_COLUMNS)))
 
 
@@ -137,7 +137,7 @@ def _read_table(path: Path, columns: list[str] | None) -> pa.Table:
     except (OSError, pa.ArrowInvalid) as error:
         raise RunError(f"{path} cannot be read: {error}; remove it and run again") from error
     if not set(table.column_names).issuperset(_MASK_COLUMNS) or not table.schema.metadata:
-        raise RunError(f"{path} cannot be read: it is no tile's record; remove it and run again")
+        raise RunError(f"{path} cannot be read: it is no tile's result; remove it and run again")
     return table
 
 
@@ -149,7 +149,7 @@ def _masks_of(table: pa.Table) -> Masks:
         offsets = column.offsets.to_numpy().astype(np.int64) // 3
         values = column.values.to_numpy().reshape(-1, 3)
     return Masks(
-        Runs(offsets, values),
+        Spans(offsets, values),
         table["predicted_iou"].to_numpy(),
         table["stability"].to_numpy(),
         _matrix(table, "point").reshape(-1, 2),
@@ -164,5 +164,5 @@ def _matrix(table: pa.Table, name: str) -> NDArray[Any]:
     return values
 
 
-def _one_set(values: list[list[int]]) -> Runs:
-    return Runs(np.array([0, len(values)], np.int64), np.array(values, np.int32).reshape(-1, 3))
+def _one_set(values: list[list[int]]) -> Spans:
+    return Spans(np.array([0, len(values)], np.int64), np.array(values, np.int32).reshape(-1, 3))

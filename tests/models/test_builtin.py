@@ -13,7 +13,7 @@ from alps_geo.models.builtin import texture
 from alps_geo.models.builtin.hierarchy import Hierarchy, MergeRules, _best_matches, build_hierarchy
 from alps_geo.models.builtin.model import BuiltinModel
 from alps_geo.models.masks import Embedding, Masks
-from alps_geo.scenes.spans import Runs
+from alps_geo.scenes.spans import Spans
 from alps_geo.settings import MaskSettings
 
 Pixels = NDArray[np.uint8]
@@ -50,8 +50,8 @@ def all_valid(pixels: Pixels) -> Valid:
 def paint(masks: Masks, shape: tuple[int, int]) -> NDArray[np.int64]:
     """Return the number of the smallest mask at each pixel, -1 where there is none."""
     picture = np.full(shape, -1)
-    for index in np.argsort(-masks.runs.areas, kind="stable"):
-        picture[masks.runs.bitmap(int(index), *shape)] = index
+    for index in np.argsort(-masks.spans.areas, kind="stable"):
+        picture[masks.spans.bitmap(int(index), *shape)] = index
     return picture
 
 
@@ -93,7 +93,7 @@ class TestMasks:
     ) -> None:
         rows, cols = np.mgrid[:SIZE, :SIZE]
         disc = (rows - 0.3 * SIZE) ** 2 + (cols - 0.22 * SIZE) ** 2 < (0.11 * SIZE) ** 2
-        bitmaps = [found[0].runs.bitmap(i, SIZE, SIZE) for i in range(len(found[0]))]
+        bitmaps = [found[0].spans.bitmap(i, SIZE, SIZE) for i in range(len(found[0]))]
         best = max((disc & some).sum() / (disc | some).sum() for some in bitmaps)
         assert best > 0.9
 
@@ -101,23 +101,23 @@ class TestMasks:
         assert (paint(found[0], (SIZE, SIZE)) >= 0).all()
 
     def test_there_are_parts_and_wholes(self, found: tuple[Masks, Embedding]) -> None:
-        assert found[0].runs.areas.sum() > 1.05 * SIZE * SIZE
+        assert found[0].spans.areas.sum() > 1.05 * SIZE * SIZE
 
     def test_two_masks_are_nested_or_apart(self, found: tuple[Masks, Embedding]) -> None:
-        matrix = found[0].runs.matrix(SIZE, SIZE).astype(np.int64)
+        matrix = found[0].spans.matrix(SIZE, SIZE).astype(np.int64)
         shared = (matrix @ matrix.T).toarray()
-        smaller = np.minimum.outer(found[0].runs.areas, found[0].runs.areas)
+        smaller = np.minimum.outer(found[0].spans.areas, found[0].spans.areas)
         assert ((shared == 0) | (shared == smaller)).all()
 
     def test_no_mask_comes_twice(self, found: tuple[Masks, Embedding]) -> None:
-        runs = found[0].runs
-        assert len({runs.take(np.array([i])).values.tobytes() for i in range(len(runs))}) == len(
-            runs
+        spans = found[0].spans
+        assert len({spans.take(np.array([i])).values.tobytes() for i in range(len(spans))}) == len(
+            spans
         )
 
     def test_points_lie_inside(self, found: tuple[Masks, Embedding]) -> None:
         for index, (row, col) in enumerate(found[0].points):
-            assert found[0].runs.bitmap(index, SIZE, SIZE)[row, col]
+            assert found[0].spans.bitmap(index, SIZE, SIZE)[row, col]
 
     @given(tiles())
     def test_any_tile_is_done_and_scores_are_shares(self, tile: tuple[Pixels, Valid]) -> None:
@@ -130,7 +130,7 @@ class TestMasks:
     @given(tiles())
     def test_invalid_pixels_are_never_covered(self, tile: tuple[Pixels, Valid]) -> None:
         masks, _ = BuiltinModel().segment(*tile)
-        assert tile[1][masks.runs.pixels()].all()
+        assert tile[1][masks.spans.pixels()].all()
 
     @given(tiles(), st.integers(0, 255))
     def test_what_lies_under_invalid_pixels_changes_nothing(
@@ -140,7 +140,7 @@ class TestMasks:
         masks, embedding = BuiltinModel().segment(pixels, valid)
         other = np.where(valid[:, :, np.newaxis], pixels, np.uint8(value))
         masks_again, embedding_again = BuiltinModel().segment(other, valid)
-        np.testing.assert_array_equal(masks.runs.values, masks_again.runs.values)
+        np.testing.assert_array_equal(masks.spans.values, masks_again.spans.values)
         np.testing.assert_array_equal(embedding.values, embedding_again.values)
 
     @given(st.tuples(*[st.integers(0, 255)] * 3), st.integers(1, 60), st.integers(1, 60))
@@ -156,14 +156,14 @@ class TestMasks:
         pixels = np.full((300, 300, 3), 20, np.uint8)
         pixels[:, 280:] = 200
         masks, _ = BuiltinModel().segment(pixels, all_valid(pixels))
-        assert masks.runs.areas.max() <= 0.3 * pixels.shape[0] * pixels.shape[1]
+        assert masks.spans.areas.max() <= 0.3 * pixels.shape[0] * pixels.shape[1]
         assert (paint(masks, (300, 300)) >= 0).all()
 
     def test_the_same_tile_gives_the_same_result(
         self, fields: Pixels, found: tuple[Masks, Embedding]
     ) -> None:
         masks, embedding = BuiltinModel().segment(fields, all_valid(fields))
-        np.testing.assert_array_equal(masks.runs.values, found[0].runs.values)
+        np.testing.assert_array_equal(masks.spans.values, found[0].spans.values)
         np.testing.assert_array_equal(masks.stability, found[0].stability)
         np.testing.assert_array_equal(embedding.values, found[1].values)
 
@@ -228,7 +228,7 @@ class TestFeatures:
         pixels[56:62] = 220
         pixels[20:40, 20:40] = 150
         masks, embedding = BuiltinModel().segment(pixels, all_valid(pixels))
-        values = pool_features(masks.runs, embedding, (120, 120)).values
+        values = pool_features(masks.spans, embedding, (120, 120)).values
         picture = paint(masks, (120, 120))
         road, roof = picture[59, 60], picture[30, 30]
         stretched, narrow = (embedding.names.index(name) for name in ("stretched", "narrow"))
@@ -255,7 +255,7 @@ class TestHierarchy:
         assert areas.min() >= RULES.min_area
         assert areas.max() < RULES.max_area + 4 * RULES.min_area
         numbers = np.unique(regions, return_inverse=True)[1].reshape(regions.shape)
-        parts, _ = Runs.from_labels(numbers + 1, len(areas)).connected_parts()
+        parts, _ = Spans.from_labels(numbers + 1, len(areas)).connected_parts()
         assert len(parts) == len(areas)
 
     def test_long_chains_of_equals_take_few_rounds(self) -> None:
@@ -285,7 +285,7 @@ def test_a_wider_gate_lets_larger_regions_be_made() -> None:
     shares = {}
     for threshold in (0.1, 0.3, 0.9):
         model = BuiltinModel(MaskSettings(area_threshold=threshold))
-        shares[threshold] = model.segment(pixels, all_valid(pixels))[0].runs.areas.max() / total
+        shares[threshold] = model.segment(pixels, all_valid(pixels))[0].spans.areas.max() / total
     # What is smaller than any region may be joins a region that is full already.
     assert shares[0.1] == shares[0.3] < 0.3 < shares[0.9] <= 0.9
 
@@ -295,7 +295,7 @@ def test_a_lower_least_area_lets_smaller_regions_be_made() -> None:
     smallest = {
         least: BuiltinModel(MaskSettings(min_area_px=least))
         .segment(pixels, all_valid(pixels))[0]
-        .runs.areas.min()
+        .spans.areas.min()
         for least in (4, 16, 40)
     }
     assert smallest[4] < 16 <= smallest[16] == smallest[40]
@@ -303,5 +303,5 @@ def test_a_lower_least_area_lets_smaller_regions_be_made() -> None:
 
 def test_the_usual_gate_changes_nothing(fields: Pixels, found: tuple[Masks, Embedding]) -> None:
     masks, embedding = BuiltinModel(MaskSettings()).segment(fields, all_valid(fields))
-    assert np.array_equal(masks.runs.areas, found[0].runs.areas)
+    assert np.array_equal(masks.spans.areas, found[0].spans.areas)
     assert np.array_equal(embedding.values, found[1].values)

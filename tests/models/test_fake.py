@@ -11,12 +11,12 @@ from alps_geo.models.fake import FakeModel, draw_objects
 from ..strategies import object_scenes
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(object_scenes())
 def test_every_object_comes_back_as_it_was_drawn(scene: NDArray[np.int64]) -> None:
     masks, embedding = FakeModel().segment(draw_objects(scene), np.ones(scene.shape, bool))
     numbers = np.unique(scene[scene > 0])
-    assert masks.runs.areas.tolist() == [np.count_nonzero(scene == number) for number in numbers]
+    assert masks.spans.areas.tolist() == [np.count_nonzero(scene == number) for number in numbers]
     assert embedding.values.shape == (3, *scene.shape)
 
 
@@ -34,5 +34,5 @@ def test_jitter_is_the_same_for_the_same_pixels_and_stays_near_the_truth() -> No
     valid = np.ones(scene.shape, bool)
     model = FakeModel(jitter=True)
     first, second = (model.segment(draw_objects(scene), valid)[0] for _ in range(2))
-    assert (first.runs.values == second.runs.values).all()
-    assert 36**2 <= first.runs.areas.max(initial=1600) <= 44**2
+    assert (first.spans.values == second.spans.values).all()
+    assert 36**2 <= first.spans.areas.max(initial=1600) <= 44**2

@@ -38,8 +38,8 @@ def test_a_checkpoint_is_recognised_and_segments_a_tile(checkpoint, progress):
     image = make_image(200, 120)
     masks, embedding = model.segment(image, np.ones(image.shape[:2], bool))
     assert len(masks) > 10
-    assert masks.runs.values.max(axis=0)[0] < 200
-    assert masks.runs.values.max(axis=0)[2] <= 120
+    assert masks.spans.values.max(axis=0)[0] < 200
+    assert masks.spans.values.max(axis=0)[2] <= 120
     assert masks.points.max(axis=0).tolist() < [200, 120]
     # 200 pixels fill the input's 256; a cell is 16 of these.
     assert embedding.stride == 12.5
@@ -52,13 +52,13 @@ def test_a_checkpoint_is_recognised_and_segments_a_tile(checkpoint, progress):
 def test_the_same_tile_gives_the_same_masks(checkpoint, progress):
     image = make_image(128, 128)
     valid = np.ones((128, 128), bool)
-    runs = [
+    spans = [
         load_model(ModelSettings(checkpoint=str(checkpoint)), LENIENT, progress)
         .segment(image, valid)[0]
-        .runs.values
+        .spans.values
         for _ in range(2)
     ]
-    np.testing.assert_array_equal(*runs)
+    np.testing.assert_array_equal(*spans)
 
 
 def test_tiles_at_once_give_what_each_tile_alone_gives(checkpoint, progress):
@@ -82,7 +82,9 @@ def test_paper_features_come_from_the_authors_preprocessing(checkpoint, progress
         model = load_model(settings, LENIENT, progress)
         modes[mode] = (model.checksum, *model.segment(image, valid))
     assert modes["paper"][0] == f"{modes['corrected'][0]}+paper"
-    np.testing.assert_array_equal(modes["paper"][1].runs.values, modes["corrected"][1].runs.values)
+    np.testing.assert_array_equal(
+        modes["paper"][1].spans.values, modes["corrected"][1].spans.values
+    )
     assert not np.allclose(modes["paper"][2].values, modes["corrected"][2].values)
 
 

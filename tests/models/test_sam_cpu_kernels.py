@@ -75,7 +75,7 @@ def test_bfloat16_is_rounded_as_torch_rounds_it():
     assert torch.equal(back, rounded.float())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     rows=st.integers(1, 3),
     terms=st.integers(1, 21),
@@ -98,7 +98,7 @@ def test_products_of_parts_of_matrices_are_numpys(rows, terms, columns, start, s
     np.testing.assert_allclose(out[: 4 * rows], first @ second, rtol=1e-5, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(columns=st.integers(1, 70), start=st.integers(0, 5), seed=st.integers(0, 99))
 def test_four_rows_of_dot_products_are_numpys(columns, start, seed):
     rng = np.random.default_rng(seed)

@@ -136,7 +136,7 @@ def test_the_embedding_comes_with_the_masks_and_may_be_given(sam):
     found, embedding = generator.generate_with_embedding(image)
     again, same = generator.generate_with_embedding(image, generator.encode([image])[0])
     assert torch.equal(embedding, same)
-    np.testing.assert_array_equal(found.runs.values, again.runs.values)
+    np.testing.assert_array_equal(found.spans.values, again.spans.values)
 
 
 def test_bf16_finds_nearly_the_same_masks(sam):

@@ -114,7 +114,7 @@ def enlarge(logits, padded, used, size):
     return functional.interpolate(values, size, mode="bilinear")[0]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     height=st.integers(1, 300),
     width=st.integers(1, 300),

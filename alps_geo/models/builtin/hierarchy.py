@@ -18,7 +18,7 @@ from skimage.segmentation import watershed
 
 from .texture import blur
 
-Floats = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _EDGE_SIGMA = 1.0  # pixels; below it, noise and JPEG blocks make the edges
@@ -46,9 +46,9 @@ class Hierarchy:
 
     leaves: NDArray[np.int32]
     parents: Ints
-    heights: Floats
+    heights: Doubles
     edges: Ints
-    sums: Floats
+    sums: Doubles
 
     @property
     def n_leaves(self) -> int:
@@ -110,7 +110,7 @@ def build_hierarchy(
     return _link(_split_large(basins.astype(np.int32), rules.max_area), lab, rules)
 
 
-def sum_groups(groups: NDArray[np.integer], values: NDArray[np.floating], count: int) -> Floats:
+def sum_groups(groups: NDArray[np.integer], values: NDArray[np.floating], count: int) -> Doubles:
     """Sum values by the number of their group, from 0 to `count` - 1."""
     return np.asarray(np.bincount(groups, values, count), np.float64)
 
@@ -163,7 +163,7 @@ def _touching(leaves: NDArray[np.int32], count: int) -> Ints:
     return np.stack([keys // max(count, 1), keys % max(count, 1), sides], axis=1)
 
 
-def _merge(areas: Floats, sums: Floats, edges: Ints, rules: MergeRules) -> tuple[Ints, Floats]:
+def _merge(areas: Doubles, sums: Doubles, edges: Ints, rules: MergeRules) -> tuple[Ints, Doubles]:
     """Join best matches, round by round; return each node's parent and height."""
     count = len(areas)
     areas, sums, nodes = areas.copy(), sums.copy(), np.arange(count)
@@ -190,7 +190,9 @@ def _merge(areas: Floats, sums: Floats, edges: Ints, rules: MergeRules) -> tuple
     return parents[:size], heights[:size]
 
 
-def _costs(areas: Floats, sums: Floats, pairs: Ints, sides: Floats, rules: MergeRules) -> Floats:
+def _costs(
+    areas: Doubles, sums: Doubles, pairs: Ints, sides: Doubles, rules: MergeRules
+) -> Doubles:
     """Return what it costs to join each pair; infinite where it may not be.
 
     Ward's criterion, the squared error that a merge adds, over the root of the shared border: a
@@ -201,14 +203,14 @@ def _costs(areas: Floats, sums: Floats, pairs: Ints, sides: Floats, rules: Merge
     one, two = areas[first], areas[second]
     means = sums / areas[:, np.newaxis]
     distances = np.square(means[first] - means[second]).sum(axis=1)
-    costs: Floats = one * two / (one + two) * distances / np.sqrt(sides)
+    costs: Doubles = one * two / (one + two) * distances / np.sqrt(sides)
     small = np.minimum(one, two) < rules.min_area
     costs = np.where(small, np.minimum(costs, rules.limit) * _SMALL_DISCOUNT, costs)
     allowed = (small | (one + two <= rules.max_area)) & (costs < rules.limit)
     return np.where(allowed, costs, np.inf)
 
 
-def _best_matches(pairs: Ints, costs: Floats, count: int) -> Ints:
+def _best_matches(pairs: Ints, costs: Doubles, count: int) -> Ints:
     """Return the pairs that are the cheapest of both their regions."""
     possible = np.flatnonzero(np.isfinite(costs))
     possible = _cheapest_of_both(pairs, costs, possible, count)
@@ -219,7 +221,7 @@ def _best_matches(pairs: Ints, costs: Floats, count: int) -> Ints:
     return _cheapest_of_both(pairs, ranks, possible, count)
 
 
-def _cheapest_of_both(pairs: Ints, costs: Floats, possible: Ints, count: int) -> Ints:
+def _cheapest_of_both(pairs: Ints, costs: Doubles, possible: Ints, count: int) -> Ints:
     first, second = pairs[possible].T
     some = costs[possible]
     lowest = np.full(count, np.inf)
@@ -229,7 +231,7 @@ def _cheapest_of_both(pairs: Ints, costs: Floats, possible: Ints, count: int) ->
     return cheapest
 
 
-def _contract(pairs: Ints, sides: Floats, target: Ints) -> tuple[Ints, Floats]:
+def _contract(pairs: Ints, sides: Doubles, target: Ints) -> tuple[Ints, Doubles]:
     """Rename merged regions, and add up the borders that have become one."""
     count = len(target)
     first, second = target[pairs].T

@@ -13,11 +13,11 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from ...scenes.spans import Runs
+from ...scenes.spans import Spans
 from ...settings import MaskSettings
 from ..masks import Embedding, Masks
 from . import texture
-from .hierarchy import Floats, Hierarchy, Ints, MergeRules, build_hierarchy, sum_groups
+from .hierarchy import Doubles, Hierarchy, Ints, MergeRules, build_hierarchy, sum_groups
 from .texture import Level, Planes
 
 _VERSION = "builtin 1"  # to be raised whenever masks or features change
@@ -111,13 +111,13 @@ def _find_masks(tree: Hierarchy, min_area: int) -> Masks:
         taken = np.concatenate([taken, nodes[fresh]])
         numbers = np.where(fresh, np.cumsum(fresh), 0)
         labels = np.concatenate([[0], numbers[groups]])[tree.leaves]
-        runs = Runs.from_labels(labels, int(np.count_nonzero(fresh)))
+        spans = Spans.from_labels(labels, int(np.count_nonzero(fresh)))
         clarity = _clarity(tree, groups)
-        found.append(Masks.from_runs(runs, clarity[fresh], stability[fresh]))
+        found.append(Masks.from_spans(spans, clarity[fresh], stability[fresh]))
     return Masks.concatenate(found)
 
 
-def _areas(tree: Hierarchy, groups: Ints) -> Floats:
+def _areas(tree: Hierarchy, groups: Ints) -> Doubles:
     return sum_groups(groups, tree.sums[:, 0], _count(groups))
 
 
@@ -125,7 +125,7 @@ def _count(groups: Ints) -> int:
     return int(groups.max(initial=-1)) + 1
 
 
-def _stability(tree: Hierarchy, groups: Ints, height: float) -> Floats:
+def _stability(tree: Hierarchy, groups: Ints, height: float) -> Doubles:
     """Return each region's stability as SAM means it.
 
     That is the IoU of the masks that a stricter and a looser threshold give: the largest piece
@@ -140,7 +140,7 @@ def _stability(tree: Hierarchy, groups: Ints, height: float) -> Floats:
     return pieces / wholes
 
 
-def _clarity(tree: Hierarchy, groups: Ints) -> Floats:
+def _clarity(tree: Hierarchy, groups: Ints) -> Doubles:
     """Return how well regions stand out: contrast at the border against contrast inside."""
     means, spreads = _colours(tree, groups)
     first, second = groups[tree.edges[:, :2].T]
@@ -150,7 +150,7 @@ def _clarity(tree: Hierarchy, groups: Ints) -> Floats:
     return contrasts / (contrasts + spreads + 1)
 
 
-def _along_borders(tree: Hierarchy, groups: Ints, values: Floats) -> Floats:
+def _along_borders(tree: Hierarchy, groups: Ints, values: Doubles) -> Doubles:
     """Sum a value per edge over the pixel sides that each region shares with others."""
     first, second = groups[tree.edges[:, :2].T]
     parts = np.where(first == second, 0, tree.edges[:, 2] * values)
@@ -158,7 +158,7 @@ def _along_borders(tree: Hierarchy, groups: Ints, values: Floats) -> Floats:
     return sum_groups(first, parts, count) + sum_groups(second, parts, count)
 
 
-def _colours(tree: Hierarchy, groups: Ints) -> tuple[Floats, Floats]:
+def _colours(tree: Hierarchy, groups: Ints) -> tuple[Doubles, Doubles]:
     """Return each region's mean colour, shape (n_regions, 3), and standard deviation."""
     areas, *sums, squares = (sum_groups(groups, c, _count(groups)) for c in tree.sums.T)
     means = np.stack(sums, axis=1) / areas[:, np.newaxis]
@@ -185,7 +185,7 @@ def _paint_regions(tree: Hierarchy, valid: NDArray[np.bool_]) -> Planes:
     return painted.planes
 
 
-def _shapes(tree: Hierarchy, groups: Ints, regions: Ints) -> tuple[Floats, Floats, Floats]:
+def _shapes(tree: Hierarchy, groups: Ints, regions: Ints) -> tuple[Doubles, Doubles, Doubles]:
     """Return how stretched, how ragged and how narrow each region is, sizes as logarithms."""
     rows, cols = (axis.ravel().astype(np.float64) for axis in np.indices(regions.shape))
     flat = regions.ravel()

@@ -6,17 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ...scenes.spans import Runs
+from ...scenes.spans import Spans
 
 
 def remove_small_regions(
-    runs: Runs, min_area: int, size: tuple[int, int]
-) -> tuple[Runs, NDArray[np.bool_]]:
+    spans: Spans, min_area: int, size: tuple[int, int]
+) -> tuple[Spans, NDArray[np.bool_]]:
     """Fill holes and then drop islands below an area, in each mask.
 
     Parameters
     ----------
-    runs : Runs
+    spans : Spans
     min_area : int
         In pixels; holes and islands are 8-connected.
     size : tuple of int
@@ -24,16 +24,16 @@ def remove_small_regions(
 
     Returns
     -------
-    runs : Runs
+    spans : Spans
     changed : ndarray of bool, shape (n_masks,)
     """
-    cleaned, changed = [], np.zeros(len(runs), bool)
-    for index in range(len(runs)):
-        mask = runs.bitmap(index, *size)
+    cleaned, changed = [], np.zeros(len(spans), bool)
+    for index in range(len(spans)):
+        mask = spans.bitmap(index, *size)
         clean = _drop_islands(_fill_holes(mask, min_area), min_area)
         changed[index] = not np.array_equal(clean, mask)
-        cleaned.append(Runs.from_bitmaps(clean[None]))
-    return Runs.concatenate(cleaned), changed
+        cleaned.append(Spans.from_bitmaps(clean[None]))
+    return Spans.concatenate(cleaned), changed
 
 
 def _fill_holes(mask: NDArray[np.bool_], min_area: int) -> NDArray[np.bool_]:

@@ -160,10 +160,10 @@ class MaskGenerator:
 
     def records(self, found: FoundMasks, size: tuple[int, ...]) -> list[dict[str, Any]]:
         """Write masks of an image of (height, width) as the original's records."""
-        areas = found.runs.areas
+        areas = found.spans.areas
         return [
             {
-                "segmentation": self._write(found.runs.bitmap(index, size[0], size[1])),
+                "segmentation": self._write(found.spans.bitmap(index, size[0], size[1])),
                 "area": int(areas[index]),
                 "bbox": box_xyxy_to_xywh(found.boxes[index]).tolist(),
                 "predicted_iou": float(found.predicted_iou[index]),
@@ -171,7 +171,7 @@ class MaskGenerator:
                 "stability_score": float(found.stability[index]),
                 "crop_box": box_xyxy_to_xywh(found.crops[index]).tolist(),
             }
-            for index in range(len(found.runs))
+            for index in range(len(found.spans))
         ]
 
     @torch.inference_mode()
@@ -240,11 +240,11 @@ class MaskGenerator:
 
     def _clean(self, found: FoundMasks, threshold: float, size: tuple[int, int]) -> FoundMasks:
         """Fill small holes and drop small islands, and then duplicates that this made."""
-        if not len(found.runs):
+        if not len(found.spans):
             return found
-        runs, changed = remove_small_regions(found.runs, self.min_mask_region_area, size)
-        boxes = runs.boxes[:, [1, 0, 3, 2]].astype(np.int64)
-        boxes[runs.areas > 0, 2:] -= 1
+        spans, changed = remove_small_regions(found.spans, self.min_mask_region_area, size)
+        boxes = spans.boxes[:, [1, 0, 3, 2]].astype(np.int64)
+        boxes[spans.areas > 0, 2:] -= 1
         # Masks that needed no cleaning are preferred.
         kept = batched_nms(
             torch.from_numpy(boxes).float(),
@@ -252,7 +252,7 @@ class MaskGenerator:
             torch.zeros(len(boxes)),
             threshold,
         ).numpy()
-        return dataclasses.replace(found, runs=runs, boxes=boxes).take(kept)
+        return dataclasses.replace(found, spans=spans, boxes=boxes).take(kept)
 
 
 def _check(holds: bool, message: str) -> None:

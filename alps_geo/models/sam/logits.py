@@ -43,7 +43,7 @@ class Axis:
         The first logit that an output pixel depends on; the next two are the others.
     weights : ndarray of float32, shape (length, 3)
     starts : ndarray of int64, shape (n_cells + 1,)
-        Where cells begin: runs of output pixels with the same `first`.
+        Where cells begin: spans of output pixels with the same `first`.
     """
 
     first: NDArray[np.int64]

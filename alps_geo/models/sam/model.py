@@ -158,7 +158,7 @@ class SamModel:
             embedding = self._encode_as_authors(pixels)
         # Points are whole pixels here; SAM's grid lies between them.
         points = np.floor(found.points[:, ::-1])
-        masks = Masks.from_runs(found.runs, found.predicted_iou, found.stability, points)
+        masks = Masks.from_spans(found.spans, found.predicted_iou, found.stability, points)
         return masks, self._cut(embedding, pixels.shape[:2])
 
     @torch.inference_mode()

@@ -16,7 +16,7 @@ from segment_anything.utils.amg import is_box_near_crop_edge
 from torch import Tensor
 from torchvision.ops.boxes import batched_nms
 
-from ...scenes.spans import Runs
+from ...scenes.spans import Spans
 from .batching import BatchSize
 from .decoder import DecodedMasks, MaskDecoder
 from .inputs import ImageFrame
@@ -55,7 +55,7 @@ class FoundMasks:
 
     Attributes
     ----------
-    runs : Runs
+    spans : Spans
         The masks' pixels.
     predicted_iou, stability : ndarray of float32, shape (n_masks,)
     points : ndarray of float64, shape (n_masks, 2)
@@ -66,7 +66,7 @@ class FoundMasks:
         The crop each mask was found in: x0, y0, x1, y1.
     """
 
-    runs: Runs
+    spans: Spans
     predicted_iou: NDArray[np.float32]
     stability: NDArray[np.float32]
     points: NDArray[np.float64]
@@ -76,14 +76,14 @@ class FoundMasks:
     def take(self, chosen: NDArray[np.integer]) -> FoundMasks:
         """Return the chosen masks, by number."""
         columns = (self.predicted_iou, self.stability, self.points, self.boxes, self.crops)
-        return FoundMasks(self.runs.take(chosen), *(column[chosen] for column in columns))
+        return FoundMasks(self.spans.take(chosen), *(column[chosen] for column in columns))
 
     @classmethod
     def concatenate(cls, parts: Sequence[FoundMasks]) -> FoundMasks:
         """Put several tables of masks one below another."""
-        names = [item.name for item in dataclasses.fields(cls) if item.name != "runs"]
+        names = [item.name for item in dataclasses.fields(cls) if item.name != "spans"]
         columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        return cls(runs=Runs.concatenate([part.runs for part in parts]), **columns)
+        return cls(spans=Spans.concatenate([part.spans for part in parts]), **columns)
 
 
 @dataclass(frozen=True)
@@ -175,11 +175,11 @@ class CropSearch:
         ).numpy()
         candidates = candidates.take(kept)
         drawn = [
-            Runs.from_bitmaps(task.resampler.draw(logits, self._sam.mask_threshold)[None])
+            Spans.from_bitmaps(task.resampler.draw(logits, self._sam.mask_threshold)[None])
             for logits in candidates.logits
         ]
         return FoundMasks(
-            Runs.concatenate(drawn).shift(box[1], box[0]),
+            Spans.concatenate(drawn).shift(box[1], box[0]),
             candidates.predicted_iou,
             candidates.stability,
             candidates.points + np.array(box[:2]),
