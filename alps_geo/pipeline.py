@@ -6,7 +6,6 @@ a stopped run goes on, and new classes need no mask model.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,14 +111,14 @@ def label_scenes(
     for text in notes():
         clock.message(text)
     opened = _open_scenes(scenes, settings, clock)
-    classes, checksum = _load_classes(settings.classes.classes)
+    classes, checksum = _load_classes(settings.classes.file)
     stretch = (
         measure_stretch(list(opened.values()), skip_unreadable=settings.run.skip_unreadable)
         if classes is None
         else Stretch.from_dict(classes.schema.stretch)
     )
     opened = {stem: scene.with_stretch(stretch) for stem, scene in opened.items()}
-    model = model or load_model(settings.model, settings.masks, clock)
+    model = model or load_model(settings, clock)
     if classes is not None:
         classes.require_model(model.name, model.checksum)
     if follows_colour(model):
@@ -194,7 +193,7 @@ def classify(
                 " different to it; `label()` with `classes` uses the model's own"
             )
     found = _find_classes(run, model, wanted)
-    record["settings"]["classes"] = dataclasses.asdict(wanted)
+    record["settings"]["classes"] = wanted.to_json()
     record["class_model"] = checksum
     with open_results(run, record) as results:
         return results.write(found)
@@ -333,14 +332,7 @@ def _label_tiles(
     for part in run.scenes:
         part.make_folder()
     jobs = [
-        Job(
-            scene,
-            tile,
-            part.tile_path(tile),
-            settings.model,
-            settings.masks,
-            settings.run.skip_unreadable,
-        )
+        Job(scene, tile, part.tile_path(tile), settings)
         for part, scene in zip(run.scenes, scenes.values(), strict=True)
         for tile in part.missing_tiles()
     ]

@@ -83,13 +83,13 @@ def inspect(scene: str, settings: Settings, progress: Progress | None = None) ->
     opened = open_scene(scene, settings.scene)
     for text in opened.messages:
         progress.message(text)
-    given = settings.classes.classes
+    given = settings.classes.file
     classes = None if given is None else ClassModel.load(given)
     stretch = (
         measure_stretch([opened]) if classes is None else Stretch.from_dict(classes.schema.stretch)
     )
     opened = opened.with_stretch(stretch)
-    model = load_model(settings.model, settings.masks, progress)
+    model = load_model(settings, progress)
     if classes is not None:
         classes.require_model(model.name, model.checksum)
     if follows_colour(model):
@@ -117,7 +117,7 @@ def _estimate(
     touched = [tile for tile in tiles if scene.wanted(tile.window) is not None]
     tile = max(touched, key=lambda tile: (_area(tile), -_off_centre(scene, tile)))
     began = time.perf_counter()
-    label_tile(scene, tile, model, settings.masks)
+    label_tile(scene, tile, model, settings.gate)
     spent = time.perf_counter() - began
     workers = min(settings.run.workers, len(touched))
     total = sum(_area(each) for each in touched)

@@ -111,9 +111,9 @@ def our_chain(precision: str) -> Callable[[Sam, Pixels, int], Records]:
         from alps_geo.features.pooling import pool_features
         from alps_geo.models.masks import gate
         from alps_geo.models.sam.model import SamModel
-        from alps_geo.settings import MaskSettings
+        from alps_geo.settings import SamSettings
 
-        settings = MaskSettings(points_per_side=points)
+        settings = SamSettings(points_per_side=points)
         model = SamModel(sam, settings, name="sam", checksum="", precision=precision)
         valid = np.ones(image.shape[:2], bool)
         found, embedding = model.segment(image, valid)

@@ -134,7 +134,7 @@ class Lines:
 def run_here(scene: Path, out: Path, model: str, *, repeat: bool) -> None:
     """Label a scene in this process."""
     settings = Settings.from_options(model=model)
-    inner = load_model(settings.model, settings.masks, NoProgress())
+    inner = load_model(settings, NoProgress())
     with tempfile.TemporaryDirectory() as found:
         watched = WatchedModel(inner, Path(found) if repeat else None)
         label_scenes([str(scene)], out, settings, Lines(), watched)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.argument("scene", metavar="SCENE")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, not a table.")
-@settings_options("scene", "tiles", "model", "masks", "classes", "workers")
+@settings_options("scene", "tiles", "model", "gate", "sam", "classes", "workers")
 @progress_option
 @click.pass_context
 def info(

@@ -16,7 +16,7 @@ import click
 
 from alps_geo.errors import SettingsError
 from alps_geo.scenes.paths import is_text
-from alps_geo.settings import Settings, all_settings, option_name
+from alps_geo.settings import Settings, all_settings, json_key, option_name
 
 # Headings of the help, in the order of a run; the keys are the parts of `Settings`.
 SECTIONS = {
@@ -163,7 +163,7 @@ def _make_option(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> 
         *metadata.get("flags", (f"--{name.replace('_', '-')}",)),
         name,
         cls=SectionOption,
-        section=part.name,
+        section=json_key(part),
         help=text,
         # A default that is a rule, not a value, stands in the text.
         show_default="[default:" not in text and item.default not in (None, ()),
@@ -173,7 +173,7 @@ def _make_option(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> 
 
 def _type_keywords(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> dict[str, Any]:
     metadata = item.metadata
-    kind = typing.get_type_hints(type(part.default))[item.name]
+    kind = typing.get_type_hints(part.default_factory)[item.name]
     if isinstance(kind, types.UnionType):
         kind = next(member for member in typing.get_args(kind) if member is not type(None))
     if kind is bool:

@@ -21,7 +21,7 @@ from typing import Any
 
 import alps_geo
 from alps_geo.models.weights import KNOWN
-from alps_geo.settings import all_settings, option_name
+from alps_geo.settings import all_settings, json_key, option_name
 
 #: The one folder in the zip: it must be called neither `alps_geo`, nor like another plugin.
 FOLDER = "alps_geo_qgis"
@@ -51,7 +51,7 @@ def describe_settings() -> dict[str, Any]:
 
 
 def _describe(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> dict[str, Any]:
-    kind = typing.get_type_hints(type(part.default))[item.name]
+    kind = typing.get_type_hints(part.default_factory)[item.name]
     optional = isinstance(kind, types.UnionType)
     if optional:
         kind = next(member for member in typing.get_args(kind) if member is not type(None))
@@ -64,7 +64,7 @@ def _describe(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> dic
     return {
         "name": option_name(item),
         "flag": max((flag.split("/")[0] for flag in flags), key=len),
-        "section": part.name,
+        "section": json_key(part),
         "type": _type_name(kind),
         "optional": optional,
         "default": item.default,

@@ -66,6 +66,10 @@ _ADVANCED = QgsProcessingParameterDefinition.Flag.FlagAdvanced
 _OPTIONAL = QgsProcessingParameterDefinition.Flag.FlagOptional
 
 
+#: QGIS' boxes for numbers hold no larger ones.
+_MOST = 2**31 - 1
+
+
 @dataclass(frozen=True)
 class Setting:
     """A setting of the engine.
@@ -253,7 +257,7 @@ def _make_number(item: Setting) -> QgsProcessingParameterNumber:
     elif item.kind == "float" and item.metavar != "VALUE":  # of pixels, which may be below 0
         parameter.setMinimum(0)
     if item.most is not None:
-        parameter.setMaximum(item.most)
+        parameter.setMaximum(min(item.most, _MOST))
     return parameter
 
 

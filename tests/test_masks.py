@@ -11,7 +11,7 @@ from scipy import ndimage
 from alps_geo.models.masks import Masks, gate
 from alps_geo.scenes.grid import Window
 from alps_geo.scenes.spans import Spans
-from alps_geo.settings import MaskSettings
+from alps_geo.settings import GateSettings
 
 from .strategies import bitmaps
 
@@ -113,7 +113,7 @@ def test_the_gate_keeps_valid_pixels_of_masks_between_its_limits(
     shape = pictures.shape[1:]
     valid = np.array(data.draw(st.lists(st.booleans(), min_size=1, max_size=400)))
     valid = np.resize(valid, shape)
-    settings = MaskSettings(area_threshold=0.3, min_area_px=2)
+    settings = GateSettings(area_threshold=0.3, min_area_px=2)
     kept, too_large, counts = gate(Masks.from_spans(Spans.from_bitmaps(pictures)), valid, settings)
     cut = pictures & valid
     areas = cut.sum(axis=(1, 2))
@@ -127,7 +127,7 @@ def test_a_mask_of_exactly_the_threshold_passes_the_gate() -> None:
     picture = np.zeros((1, 10, 10), bool)
     picture[0, :3] = True
     masks = Masks.from_spans(Spans.from_bitmaps(picture))
-    kept, _, _ = gate(masks, np.ones((10, 10), bool), MaskSettings(area_threshold=0.3))
+    kept, _, _ = gate(masks, np.ones((10, 10), bool), GateSettings(area_threshold=0.3))
     assert len(kept) == 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import Field
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 from alps_geo.errors import SettingsError
-from alps_geo.settings import Settings, all_settings, option_name
+from alps_geo.settings import ClassSettings, Settings, all_settings, option_name
 
 
 @pytest.mark.parametrize(
@@ -43,16 +42,16 @@ from alps_geo.settings import Settings, all_settings, option_name
         ({"stretch_percentiles": (2.0, 101.0)}, r"from 0 to 100, not \(2.0, 101.0\)"),
         ({"stretch_percentiles": (2.0, 98.0), "stretch": "minmax"}, "`stretch` must be percentile"),
         ({"nodata": float("nan")}, "`nodata` must be a finite number, or be left out, not nan"),
-        ({"nodata_tolerance": -1.0}, "`nodata_tolerance` must be a number from 0, or be left out"),
+        ({"nodata_tolerance": -1.0}, "`nodata_tolerance` must be 0 or more, not -1.0"),
         (
             {"nodata_tolerance": float("nan")},
-            "`nodata_tolerance` must be a number from 0.* not nan",
+            "`nodata_tolerance` must be 0 or more, not nan",
         ),
         ({"overlap": 33}, "even number"),
-        ({"area_threshold": 0.0}, "`area_threshold` must be above 0"),
-        ({"area_threshold": 2.0}, "`area_threshold` must be above 0 and at most 1, not 2.0"),
+        ({"area_threshold": 0.0}, "`area_threshold` must be from 0.001 to 1, not 0.0"),
+        ({"area_threshold": 2.0}, "`area_threshold` must be from 0.001 to 1, not 2.0"),
         ({"n_classes": 65536}, "`n_classes` must be from 2 to 65535, not 65536$"),
-        ({"min_area_px": 0}, "`min_area_px` must be at least 1"),
+        ({"min_area_px": 0}, "`min_area_px` must be 1 or more, not 0"),
         ({"points_per_side": 0}, "`points_per_side` must be from 1"),
         ({"pred_iou_thresh": 1.5}, "`pred_iou_thresh` must be from 0 to 1"),
         ({"device": "tpu"}, "`device` must be one of"),
@@ -123,7 +122,7 @@ def test_values_of_other_libraries_become_what_json_can_hold() -> None:
         checkpoint=Path("sam.pth"),
         aoi=Path("area.gpkg"),
     )
-    written = json.loads(json.dumps(dataclasses.asdict(settings)))
+    written = json.loads(json.dumps(settings.to_json()))
     assert written["classes"] == {"n_classes": 5, "classes": "earlier", "seed": 0}
     assert written["scene"]["bands"] == [3, 2, 1]
     assert (written["scene"]["gsd"], written["scene"]["aoi"]) == (2.0, "area.gpkg")
@@ -136,3 +135,11 @@ def test_every_setting_takes_its_own_default(item: tuple[Field[Any], Field[Any]]
     part, setting = item
     settings = Settings.from_options(**{option_name(setting): setting.default})
     assert getattr(getattr(settings, part.name), setting.name) == setting.default
+
+
+def test_settings_have_the_keys_in_files_that_earlier_versions_wrote() -> None:
+    written = Settings.from_options(model="builtin", classes="earlier").to_json()
+    assert list(written) == ["scene", "tiles", "model", "masks", "classes", "outputs", "run"]
+    assert list(written["masks"])[:3] == ["area_threshold", "min_area_px", "points_per_side"]
+    assert written["model"]["model"] == "builtin"
+    assert ClassSettings.from_json(written["classes"]).file == "earlier"

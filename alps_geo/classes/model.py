@@ -337,7 +337,7 @@ class ClassModel:
             tensors["weights"],
             header["stretch"],
         )
-        model = cls(ClassSettings(**header["settings"]), schema)
+        model = cls(ClassSettings.from_json(header["settings"]), schema)
         size, columns = model.settings.n_classes, len(schema.names)
         shapes = {
             "centers": (size, columns),

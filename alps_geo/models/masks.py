@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..scenes.spans import Spans
-from ..settings import MaskSettings
+from ..settings import GateSettings
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class GateCounts:
 
 
 def gate(
-    masks: Masks, valid: NDArray[np.bool_], settings: MaskSettings
+    masks: Masks, valid: NDArray[np.bool_], settings: GateSettings
 ) -> tuple[Masks, NDArray[np.bool_], GateCounts]:
     """Cut masks to valid pixels, and drop those that are too large or too small.
 
@@ -196,7 +196,7 @@ def gate(
     ----------
     masks : Masks
     valid : ndarray of bool, shape (height, width)
-    settings : MaskSettings
+    settings : GateSettings
 
     Returns
     -------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
 from ..progress import Notice, Progress
-from ..settings import MaskSettings, ModelSettings
+from ..settings import GateSettings, ModelSettings, Settings
 from . import weights
 
 if TYPE_CHECKING:
@@ -29,14 +29,13 @@ def model_names() -> list[str]:
     return names + [item.name for item in weights.installed() if item.name not in names]
 
 
-def load_model(settings: ModelSettings, masks: MaskSettings, progress: Progress) -> MaskModel:
+def load_model(settings: Settings, progress: Progress) -> MaskModel:
     """Make the mask model that the settings name.
 
     Parameters
     ----------
-    settings : ModelSettings
-    masks : MaskSettings
-        Which masks SAM makes and keeps.
+    settings : Settings
+        Of which `model`, `gate` and `sam` count.
     progress : Progress
         Is told which model and which device were chosen.
 
@@ -47,13 +46,14 @@ def load_model(settings: ModelSettings, masks: MaskSettings, progress: Progress)
     ModelError
         If weights are not installed, damaged, or of another model; if the device is not there.
     """
-    check_model(settings)
-    if settings.model in _WITHOUT_WEIGHTS:
-        return _without_weights(settings.model, masks)
-    if settings.model == "auto" and settings.checkpoint is None and not weights.runnable():
+    chosen = settings.model
+    check_model(chosen)
+    if chosen.name in _WITHOUT_WEIGHTS:
+        return _without_weights(chosen.name, settings.gate)
+    if chosen.name == "auto" and chosen.checkpoint is None and not weights.runnable():
         progress.message(Notice(_why_builtin(), code="model.builtin", model="builtin"))
-        return _without_weights("builtin", masks)
-    return _sam(settings, masks, progress)
+        return _without_weights("builtin", settings.gate)
+    return _sam(settings, progress)
 
 
 def check_model(settings: ModelSettings) -> None:
@@ -64,16 +64,16 @@ def check_model(settings: ModelSettings) -> None:
     SettingsError, ModelError
         As of `load_model`, as far as names and files tell.
     """
-    if settings.model not in (*model_names(), *_WITHOUT_WEIGHTS):
+    if settings.name not in (*model_names(), *_WITHOUT_WEIGHTS):
         raise SettingsError(
-            f"there is no mask model {settings.model!r}; known: {', '.join(model_names())}",
+            f"there is no mask model {settings.name!r}; known: {', '.join(model_names())}",
             code="settings.model",
             setting="model",
-            found=settings.model,
+            found=settings.name,
             allowed=list(model_names()),
         )
     if settings.checkpoint is not None:
-        if settings.model in _WITHOUT_WEIGHTS:
+        if settings.name in _WITHOUT_WEIGHTS:
             raise SettingsError(
                 "`checkpoint` needs a SAM model: leave out `model`, or name a sam model",
                 code="settings.checkpoint",
@@ -81,8 +81,8 @@ def check_model(settings: ModelSettings) -> None:
                 found=settings.checkpoint,
             )
         weights.require_file(Path(settings.checkpoint))
-    elif settings.model not in ("auto", *_WITHOUT_WEIGHTS):
-        weights.require(settings.model)
+    elif settings.name not in ("auto", *_WITHOUT_WEIGHTS):
+        weights.require(settings.name)
 
 
 def _why_builtin() -> str:
@@ -99,28 +99,29 @@ def _why_builtin() -> str:
     )
 
 
-def _without_weights(name: str, masks: MaskSettings) -> MaskModel:
+def _without_weights(name: str, gate: GateSettings) -> MaskModel:
     # Imported here because `alps-geo models` and every `--help` start without NumPy.
     from .builtin.model import BuiltinModel
     from .fake import FakeModel
 
-    return FakeModel() if name == "fake" else BuiltinModel(masks)
+    return FakeModel() if name == "fake" else BuiltinModel(gate)
 
 
-def _sam(settings: ModelSettings, masks: MaskSettings, progress: Progress) -> MaskModel:
+def _sam(settings: Settings, progress: Progress) -> MaskModel:
     # Imported here because torch takes seconds, and the built-in model needs none of it.
     from .compilation import cache_note
     from .device import choose_weights, pick_device
     from .sam.model import SamModel
 
-    device, reason = pick_device(settings.device)
+    chosen = settings.model
+    device, reason = pick_device(chosen.device)
     progress.message(reason)
-    name = None if settings.model == "auto" else settings.model
-    if settings.checkpoint is not None:
-        path = Path(settings.checkpoint)
+    name = None if chosen.name == "auto" else chosen.name
+    if chosen.checkpoint is not None:
+        path = Path(chosen.checkpoint)
     else:
-        chosen, why = choose_weights(name, device)
-        path, name = chosen.path, chosen.name
+        found, why = choose_weights(name, device)
+        path, name = found.path, found.name
         if why:
             progress.message(why)
     note = cache_note()
@@ -128,9 +129,9 @@ def _sam(settings: ModelSettings, masks: MaskSettings, progress: Progress) -> Ma
         progress.message(note)
     return SamModel.load(
         path,
-        masks,
+        settings.sam,
         name=name,
         device=device,
-        feature_mode=settings.feature_mode,
-        precision=settings.precision,
+        feature_mode=chosen.feature_mode,
+        precision=chosen.precision,
     )

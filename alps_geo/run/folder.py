@@ -9,7 +9,7 @@ from typing import Any
 
 from .._files import replacing
 from ..errors import OutputError, RunError
-from ..settings import all_settings, option_name
+from ..settings import all_settings, json_key, option_name
 
 #: Version of the run folder's layout; another one is refused.
 FORMAT = 1
@@ -180,7 +180,7 @@ def _difference(present: dict[str, Any], wanted: dict[str, Any], prefix: str = "
 def _in_words(place: str) -> str:
     """Name a place in a manifest: settings by their names, all else by the words of its keys."""
     names = {
-        f"settings {part.name} {item.name}": f"`{option_name(item)}`"
+        f"settings {json_key(part)} {json_key(item)}": f"`{option_name(item)}`"
         for part, item in all_settings()
     }
     return names.get(place, place.replace("_", " "))

@@ -28,7 +28,7 @@ from ..scenes.scene import Scene
 from ..scenes.spans import Spans
 from ..scenes.tiles import Tile
 from ..segments.tile_results import TileResult, write_tile
-from ..settings import MaskSettings, ModelSettings, RunSettings
+from ..settings import GateSettings, RunSettings, Settings
 from .pools import choose_pool, run_in_pool
 
 
@@ -43,18 +43,13 @@ class Job:
     tile : Tile
     path : Path
         Where the result goes.
-    model : ModelSettings
-    masks : MaskSettings
-    skip_unreadable : bool
-        Record a tile that cannot be read as such, instead of raising.
+    settings : Settings
     """
 
     scene: Scene
     tile: Tile
     path: Path
-    model: ModelSettings
-    masks: MaskSettings
-    skip_unreadable: bool = False
+    settings: Settings
 
     def travelling(self) -> Job:
         """Return the job with paths that hold in any working directory."""
@@ -62,9 +57,9 @@ class Job:
 
 
 @lru_cache(maxsize=1)
-def _process_model(model: ModelSettings, masks: MaskSettings) -> MaskModel:
+def _process_model(settings: Settings) -> MaskModel:
     """Return this process's mask model, loaded once."""
-    return load_model(model, masks, NoProgress())
+    return load_model(settings, NoProgress())
 
 
 def run_job(job: Job) -> str:
@@ -80,7 +75,7 @@ def run_job(job: Job) -> str:
         The tile's name.
     """
     pixels = _read_job(job)
-    (found,) = _find(_process_model(job.model, job.masks), [pixels])
+    (found,) = _find(_process_model(job.settings), [pixels])
     return _finish(job, pixels, found)
 
 
@@ -129,7 +124,7 @@ def run_job_elsewhere(job: Job) -> str:
     raise failure
 
 
-def label_tile(scene: Scene, tile: Tile, model: MaskModel, settings: MaskSettings) -> TileResult:
+def label_tile(scene: Scene, tile: Tile, model: MaskModel, settings: GateSettings) -> TileResult:
     """Find the masks of a tile and their features.
 
     Parameters
@@ -138,7 +133,7 @@ def label_tile(scene: Scene, tile: Tile, model: MaskModel, settings: MaskSetting
         With its stretch.
     tile : Tile
     model : MaskModel
-    settings : MaskSettings
+    settings : GateSettings
 
     Returns
     -------
@@ -183,7 +178,7 @@ def _read_job(job: Job) -> _Pixels:
     try:
         return _read(job.scene, job.tile)
     except ReadError as error:
-        if not job.skip_unreadable:
+        if not job.settings.run.skip_unreadable:
             text = f"tile {job.tile.name}: {error}"
             raise ReadError(text, code=error.code, **error.values) from error
         shape = job.tile.window.height, job.tile.window.width
@@ -201,11 +196,11 @@ def _find(model: MaskModel, group: Sequence[_Pixels]) -> Iterator[_Found | None]
 
 def _finish(job: Job, pixels: _Pixels, found: _Found | None) -> str:
     """Write the result of a tile, and return the tile's name."""
-    write_tile(job.path, _describe(pixels, found, job.masks))
+    write_tile(job.path, _describe(pixels, found, job.settings.gate))
     return job.tile.name
 
 
-def _describe(pixels: _Pixels, found: _Found | None, settings: MaskSettings) -> TileResult:
+def _describe(pixels: _Pixels, found: _Found | None, settings: GateSettings) -> TileResult:
     """Gate the masks of a tile and pool their features."""
     valid = pixels.valid
     if found is None:
@@ -226,7 +221,7 @@ def _describe(pixels: _Pixels, found: _Found | None, settings: MaskSettings) -> 
 def _empty_result(pixels: _Pixels) -> TileResult:
     """Return the result of a tile without a valid pixel: the model is not asked."""
     nothing = np.zeros((1, *pixels.valid.shape), bool)
-    masks, _, counts = gate(Masks.empty(), ~nothing[0], MaskSettings())
+    masks, _, counts = gate(Masks.empty(), ~nothing[0], GateSettings())
     features = Features(np.zeros((0, 0), np.float32), (), np.zeros(0, np.float32))
     gated, invalid = Spans.from_bitmaps(nothing), Spans.from_bitmaps(~nothing)
     seconds = {"read": pixels.seconds}

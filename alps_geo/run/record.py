@@ -6,7 +6,6 @@ import json
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ def describe_software() -> dict[str, str]:
 
 def describe_settings(settings: Settings) -> dict[str, Any]:
     """Return all settings as JSON values, by stage."""
-    values: dict[str, Any] = _shown(json.loads(json.dumps(asdict(settings))))
+    values: dict[str, Any] = _shown(json.loads(json.dumps(settings.to_json())))
     return values
 
 

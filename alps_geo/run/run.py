@@ -96,7 +96,7 @@ class Run:
                     )
         # Runs of earlier versions do not know what was in the class model.
         if record.get("class_model", checksum) != checksum:
-            given = settings.classes.classes
+            given = settings.classes.file
             raise RunError(
                 f"{self.out} holds this run with the classes that {given} had then, and it has"
                 f" changed; use `classify()` with `classes={given}`, or another folder"
@@ -126,7 +126,7 @@ def open_run(out: Path, progress: Progress | None) -> tuple[Run, dict[str, Any]]
     folder = RunFolder(out)
     manifest = folder.read_manifest()
     record = read_record(out / "run.json")
-    cut = TileSettings(**manifest["settings"]["tiles"])
+    cut = TileSettings.from_json(manifest["settings"]["tiles"])
     scenes = [
         plan_scene(folder, stem, grid_from_json(facts["grid"]), cut)
         for stem, facts in manifest["scenes"].items()

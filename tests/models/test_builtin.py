@@ -14,7 +14,7 @@ from alps_geo.models.builtin.hierarchy import Hierarchy, MergeRules, _best_match
 from alps_geo.models.builtin.model import BuiltinModel
 from alps_geo.models.masks import Embedding, Masks
 from alps_geo.scenes.spans import Spans
-from alps_geo.settings import MaskSettings
+from alps_geo.settings import GateSettings
 
 Pixels = NDArray[np.uint8]
 Valid = NDArray[np.bool_]
@@ -284,7 +284,7 @@ def test_a_wider_gate_lets_larger_regions_be_made() -> None:
     total = pixels.shape[0] * pixels.shape[1]
     shares = {}
     for threshold in (0.1, 0.3, 0.9):
-        model = BuiltinModel(MaskSettings(area_threshold=threshold))
+        model = BuiltinModel(GateSettings(area_threshold=threshold))
         shares[threshold] = model.segment(pixels, all_valid(pixels))[0].spans.areas.max() / total
     # What is smaller than any region may be joins a region that is full already.
     assert shares[0.1] == shares[0.3] < 0.3 < shares[0.9] <= 0.9
@@ -293,7 +293,7 @@ def test_a_wider_gate_lets_larger_regions_be_made() -> None:
 def test_a_lower_least_area_lets_smaller_regions_be_made() -> None:
     pixels = draw_half_and_dots()
     smallest = {
-        least: BuiltinModel(MaskSettings(min_area_px=least))
+        least: BuiltinModel(GateSettings(min_area_px=least))
         .segment(pixels, all_valid(pixels))[0]
         .spans.areas.min()
         for least in (4, 16, 40)
@@ -302,6 +302,6 @@ def test_a_lower_least_area_lets_smaller_regions_be_made() -> None:
 
 
 def test_the_usual_gate_changes_nothing(fields: Pixels, found: tuple[Masks, Embedding]) -> None:
-    masks, embedding = BuiltinModel(MaskSettings()).segment(fields, all_valid(fields))
+    masks, embedding = BuiltinModel(GateSettings()).segment(fields, all_valid(fields))
     assert np.array_equal(masks.spans.areas, found[0].spans.areas)
     assert np.array_equal(embedding.values, found[1].values)

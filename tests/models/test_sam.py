@@ -9,11 +9,11 @@ from alps_geo.errors import ModelError, SettingsError
 from alps_geo.models import load_model, model_names, weights
 from alps_geo.models.device import choose_weights, pick_device
 from alps_geo.models.stream import BatchModel, segment_all
-from alps_geo.settings import MaskSettings, ModelSettings
+from alps_geo.settings import ModelSettings, SamSettings, Settings
 
 from .sam_models import make_image, save_sam
 
-LENIENT = MaskSettings(
+LENIENT = SamSettings(
     points_per_side=6, pred_iou_thresh=0.0, stability_score_thresh=0.9, box_nms_thresh=1.0
 )
 
@@ -32,7 +32,9 @@ def checkpoint(tmp_path):
 
 
 def test_a_checkpoint_is_recognised_and_segments_a_tile(checkpoint, progress):
-    model = load_model(ModelSettings(checkpoint=str(checkpoint)), LENIENT, progress)
+    model = load_model(
+        Settings(model=ModelSettings(checkpoint=str(checkpoint)), sam=LENIENT), progress
+    )
     assert model.name == "sam-vit-48x2"
     assert model.checksum == sha256_of(checkpoint)
     image = make_image(200, 120)
@@ -53,7 +55,7 @@ def test_the_same_tile_gives_the_same_masks(checkpoint, progress):
     image = make_image(128, 128)
     valid = np.ones((128, 128), bool)
     spans = [
-        load_model(ModelSettings(checkpoint=str(checkpoint)), LENIENT, progress)
+        load_model(Settings(model=ModelSettings(checkpoint=str(checkpoint)), sam=LENIENT), progress)
         .segment(image, valid)[0]
         .spans.values
         for _ in range(2)
@@ -62,7 +64,9 @@ def test_the_same_tile_gives_the_same_masks(checkpoint, progress):
 
 
 def test_tiles_at_once_give_what_each_tile_alone_gives(checkpoint, progress):
-    model = load_model(ModelSettings(checkpoint=str(checkpoint)), LENIENT, progress)
+    model = load_model(
+        Settings(model=ModelSettings(checkpoint=str(checkpoint)), sam=LENIENT), progress
+    )
     assert isinstance(model, BatchModel)
     tiles = [
         (make_image(90, width, seed=width), np.ones((90, width), bool)) for width in (90, 80, 70)
@@ -79,7 +83,7 @@ def test_paper_features_come_from_the_authors_preprocessing(checkpoint, progress
     modes = {}
     for mode in ("corrected", "paper"):
         settings = ModelSettings(checkpoint=str(checkpoint), feature_mode=mode)
-        model = load_model(settings, LENIENT, progress)
+        model = load_model(Settings(model=settings, sam=LENIENT), progress)
         modes[mode] = (model.checksum, *model.segment(image, valid))
     assert modes["paper"][0] == f"{modes['corrected'][0]}+paper"
     np.testing.assert_array_equal(
@@ -89,7 +93,7 @@ def test_paper_features_come_from_the_authors_preprocessing(checkpoint, progress
 
 
 def test_auto_without_weights_is_the_builtin_model_and_says_how_to_get_sam(progress):
-    assert load_model(ModelSettings(), MaskSettings(), progress).name == "builtin"
+    assert load_model(Settings(model=ModelSettings()), progress).name == "builtin"
     assert progress.messages == [
         "no SAM checkpoint is installed: using the built-in mask model; for SAM run"
         " `download(sam-vit-b)`"
@@ -100,7 +104,7 @@ def test_auto_leaves_out_weights_whose_package_is_missing(folder, progress, monk
     folder.mkdir()
     (folder / "mobile_sam.pt").write_bytes(b"weights")
     monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
-    assert load_model(ModelSettings(), MaskSettings(), progress).name == "builtin"
+    assert load_model(Settings(model=ModelSettings()), progress).name == "builtin"
     assert progress.messages == [
         "mobile-sam is installed, but not the package timm that it needs (pip install timm):"
         " using the built-in mask model"
@@ -115,31 +119,34 @@ def test_auto_leaves_out_weights_whose_package_is_missing(folder, progress, monk
 def test_auto_takes_installed_weights(folder, progress):
     folder.mkdir()
     save_sam(folder / "sam-vit-48x2.pth")
-    assert load_model(ModelSettings(), LENIENT, progress).name == "sam-vit-48x2"
+    assert load_model(Settings(model=ModelSettings(), sam=LENIENT), progress).name == "sam-vit-48x2"
     assert "sam-vit-48x2" in model_names()
-    assert load_model(ModelSettings(model="sam-vit-48x2"), LENIENT, progress).name == "sam-vit-48x2"
+    assert (
+        load_model(Settings(model=ModelSettings(name="sam-vit-48x2"), sam=LENIENT), progress).name
+        == "sam-vit-48x2"
+    )
 
 
 def test_builtin_takes_no_checkpoint(checkpoint, progress):
-    settings = ModelSettings(model="builtin", checkpoint=str(checkpoint))
+    settings = ModelSettings(name="builtin", checkpoint=str(checkpoint))
     with pytest.raises(SettingsError, match="`checkpoint` needs a SAM model"):
-        load_model(settings, MaskSettings(), progress)
+        load_model(Settings(model=settings), progress)
 
 
 def test_unknown_names_are_refused_with_the_known_ones(progress):
     with pytest.raises(SettingsError, match=r"no mask model 'sam'; known: auto, builtin, .*vit-h"):
-        load_model(ModelSettings(model="sam"), MaskSettings(), progress)
+        load_model(Settings(model=ModelSettings(name="sam")), progress)
 
 
 def test_weights_that_are_not_installed_are_named(progress):
     with pytest.raises(ModelError, match=r"run `download\(sam-vit-h\)`"):
-        load_model(ModelSettings(model="sam-vit-h"), MaskSettings(), progress)
+        load_model(Settings(model=ModelSettings(name="sam-vit-h")), progress)
 
 
 def test_a_checkpoint_of_another_model_is_refused(checkpoint, progress):
-    settings = ModelSettings(model="sam-vit-b", checkpoint=str(checkpoint))
+    settings = ModelSettings(name="sam-vit-b", checkpoint=str(checkpoint))
     with pytest.raises(ModelError, match=r"seeded\.pth holds sam-vit-48x2, not sam-vit-b"):
-        load_model(settings, MaskSettings(), progress)
+        load_model(Settings(model=settings), progress)
 
 
 def spoil(path, how):
@@ -178,7 +185,7 @@ def spoil(path, how):
 def test_files_that_are_no_checkpoint_are_refused_by_name(checkpoint, progress, how, message):
     spoil(checkpoint, how)
     with pytest.raises(ModelError, match=message) as caught:
-        load_model(ModelSettings(checkpoint=str(checkpoint)), MaskSettings(), progress)
+        load_model(Settings(model=ModelSettings(checkpoint=str(checkpoint))), progress)
     assert "seeded.pth" in str(caught.value)
     assert "\n" not in str(caught.value)
 

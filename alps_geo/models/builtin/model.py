@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...scenes.spans import Spans
-from ...settings import MaskSettings
+from ...settings import GateSettings
 from ..masks import Embedding, Masks
 from . import texture
 from .hierarchy import Doubles, Hierarchy, Ints, MergeRules, build_hierarchy, sum_groups
@@ -50,12 +50,12 @@ class BuiltinModel:
 
     Parameters
     ----------
-    settings : MaskSettings, optional
+    settings : GateSettings, optional
         A wider gate lets larger regions be made, and a lower least area smaller ones.
     """
 
-    def __init__(self, settings: MaskSettings | None = None) -> None:
-        settings = settings or MaskSettings()
+    def __init__(self, settings: GateSettings | None = None) -> None:
+        settings = settings or GateSettings()
         self._max_share = max(_MAX_SHARE, _BELOW_GATE * settings.area_threshold)
         self._min_area = min(_MIN_AREA, settings.min_area_px)
 

@@ -13,7 +13,7 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from ..._files import sha256_of
-from ...settings import MaskSettings
+from ...settings import SamSettings
 from ..masks import Embedding, Masks
 from .checkpoint import load_sam
 from .generator import MaskGenerator
@@ -31,7 +31,7 @@ class SamModel:
     ----------
     sam : segment_anything.modeling.Sam
         On the device where it is to run.
-    masks : MaskSettings
+    settings : SamSettings
     name : str
         `sam-vit-b` and the like.
     checksum : str
@@ -50,7 +50,7 @@ class SamModel:
     def __init__(
         self,
         sam: Sam,
-        masks: MaskSettings,
+        settings: SamSettings,
         *,
         name: str,
         checksum: str,
@@ -63,10 +63,10 @@ class SamModel:
         self._sam = sam
         self._generator = MaskGenerator(
             sam,
-            points_per_side=masks.points_per_side,
-            pred_iou_thresh=masks.pred_iou_thresh,
-            stability_score_thresh=masks.stability_score_thresh,
-            box_nms_thresh=masks.box_nms_thresh,
+            points_per_side=settings.points_per_side,
+            pred_iou_thresh=settings.pred_iou_thresh,
+            stability_score_thresh=settings.stability_score_thresh,
+            box_nms_thresh=settings.box_nms_thresh,
             precision=precision,
         )
 
@@ -74,7 +74,7 @@ class SamModel:
     def load(
         cls,
         checkpoint: Path,
-        masks: MaskSettings,
+        settings: SamSettings,
         *,
         name: str | None,
         device: torch.device,
@@ -86,7 +86,7 @@ class SamModel:
         Parameters
         ----------
         checkpoint : Path
-        masks : MaskSettings
+        settings : SamSettings
         name : str or None
             The model that the file should hold; None for whatever it holds.
         device : torch.device
@@ -101,7 +101,7 @@ class SamModel:
         sam, found = load_sam(checkpoint, name=name)
         return cls(
             sam.to(device),
-            masks,
+            settings,
             name=found,
             checksum=sha256_of(checkpoint),
             feature_mode=feature_mode,

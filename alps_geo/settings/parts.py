@@ -1,137 +1,18 @@
-"""What a user can choose: one frozen, checked object per stage; standard library only.
-
-The command line, the QGIS plugin and the README take names, defaults, choices and help texts
-from here: a setting is declared once. Wrong values raise `SettingsError` when an object is made.
-"""
+"""What a user can choose at each stage: one frozen, checked object per stage."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import numbers
-import operator
-import os
 import re
-import types
-import typing
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
 
-from .errors import SettingsError
+from ..errors import SettingsError
+from .declaration import SettingsPart, check, setting
 
 STRETCHES = ("percentile", "minmax", "none")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FEATURE_MODES = ("corrected", "paper")
 PRECISIONS = ("fp32", "bf16")
-T = TypeVar("T")
-
-
-def setting(default: T, text: str, **extra: Any) -> T:
-    """Declare a field with its help text and what the command line needs to know of it.
-
-    Parameters
-    ----------
-    default
-        The value when the user chooses none.
-    text : str
-        One sentence for `--help`, the QGIS dialog and the README; with the unit.
-    **extra
-        `flags` (option names where not made from the field's name), `choices` (allowed words),
-        `metavar` (what the value is called in the help), `least` and `most` (what a number can be;
-        forms offer no others).
-    """
-    value: T = field(default=default, metadata={"help": text, **extra})
-    return value
-
-
-def option_name(item: dataclasses.Field[Any]) -> str:
-    """Return the name a setting has as a keyword and, with dashes, as an option."""
-    flags: tuple[str, ...] = item.metadata.get("flags", ())
-    longest = max((flag.split("/")[0] for flag in flags), key=len, default=item.name)
-    return longest.lstrip("-").replace("-", "_")
-
-
-class SettingsPart:
-    """Base of the stages' settings: values come in as other libraries have them.
-
-    A `Path` becomes text, and NumPy's numbers become Python's, so that settings can be written as
-    JSON; what is of another type is refused.
-    """
-
-    def __post_init__(self) -> None:
-        """Turn every value into the type that is declared."""
-        kinds = typing.get_type_hints(type(self))
-        for item in dataclasses.fields(self):  # type: ignore[arg-type]  # every part is a dataclass
-            value = _as_declared(option_name(item), getattr(self, item.name), kinds[item.name])
-            object.__setattr__(self, item.name, value)
-
-
-def _as_declared(name: str, value: object, kind: Any) -> object:  # noqa: ANN401 - a type, or a union
-    if isinstance(kind, types.UnionType):
-        if value is None:
-            return None
-        kind = next(member for member in typing.get_args(kind) if member is not type(None))
-    if typing.get_origin(kind) is tuple:
-        (inner, _) = typing.get_args(kind)
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            raise _refusal(name, "must be a sequence such as (3, 2, 1)", value)
-        return tuple(_as_declared(name, member, inner) for member in value)
-    what, convert = _CONVERTERS[kind]
-    try:
-        return convert(value)
-    except TypeError:
-        raise _refusal(name, f"must be {what}", value) from None
-
-
-def _to_bool(value: Any) -> bool:  # noqa: ANN401 - anything
-    # NumPy's truth values are no `bool`, but hold one.
-    value = value.item() if hasattr(value, "item") else value
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _to_int(value: Any) -> int:  # noqa: ANN401 - anything
-    if isinstance(value, bool):
-        raise TypeError
-    return operator.index(value)
-
-
-def _to_float(value: Any) -> float:  # noqa: ANN401 - anything
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError
-    return float(value)
-
-
-def _to_text(value: Any) -> str:  # noqa: ANN401 - anything
-    return os.fsdecode(os.fspath(value))
-
-
-_CONVERTERS: dict[type, tuple[str, Any]] = {
-    bool: ("True or False", _to_bool),
-    int: ("a whole number", _to_int),
-    float: ("a number", _to_float),
-    str: ("text", _to_text),
-}
-
-
-def _check(holds: bool, name: str, rule: str, found: object) -> None:
-    if not holds:
-        raise _refusal(name, rule, found)
-
-
-def _refusal(name: str, rule: str, found: object) -> SettingsError:
-    text = f"`{name}` {rule}, not {found!r}"
-    return SettingsError(text, code=f"settings.{name}", setting=name, found=found)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    _check(value in choices, name, f"must be one of {', '.join(choices)}", value)
-
-
-def _check_share(name: str, value: float) -> None:
-    _check(0 <= value <= 1, name, "must be from 0 to 1", value)
 
 
 @dataclass(frozen=True)
@@ -197,48 +78,44 @@ class SceneSettings(SettingsPart):
         """Check every value."""
         super().__post_init__()
         number, lowest = len(self.bands), min(self.bands, default=1)
-        _check(number in (0, 1, 3), "bands", "must name one or three bands", number)
-        _check(lowest >= 1, "bands", "are counted from 1", lowest)
-        _check_choice("stretch", self.stretch, STRETCHES)
+        check(number in (0, 1, 3), "bands", "must name one or three bands", number)
+        check(lowest >= 1, "bands", "are counted from 1", lowest)
         self._check_limits()
         # NaN and infinity never hold data; NaN would also differ from itself when a run goes on.
         finite = self.nodata is None or math.isfinite(self.nodata)
-        _check(finite, "nodata", "must be a finite number, or be left out", self.nodata)
-        tolerance = self.nodata_tolerance
-        finite = tolerance is None or 0 <= tolerance < math.inf
-        _check(finite, "nodata_tolerance", "must be a number from 0, or be left out", tolerance)
-        _check(self.gsd is None or self.gsd > 0, "gsd", "must be above 0 metres", self.gsd)
+        check(finite, "nodata", "must be a finite number, or be left out", self.nodata)
+        check(self.gsd is None or self.gsd > 0, "gsd", "must be above 0 metres", self.gsd)
 
     def _check_limits(self) -> None:
         limits, percentiles = self.stretch_range, self.stretch_percentiles
         if limits is not None:
             pairs = list(zip(limits[::2], limits[1::2], strict=False))
-            _check(
+            check(
                 len(limits) in (2, 6) and all(-math.inf < a < b < math.inf for a, b in pairs),
                 "stretch_range",
                 "must be one or three pairs of a lower and a higher value",
                 limits,
             )
-            _check(
+            check(
                 percentiles is None,
                 "stretch_percentiles",
                 "must be left out where `stretch_range` is given",
                 percentiles,
             )
-            _check(
+            check(
                 self.stretch == "percentile",
                 "stretch",
                 "must be left out where `stretch_range` is given",
                 self.stretch,
             )
         elif percentiles is not None:
-            _check(
+            check(
                 len(percentiles) == 2 and 0 <= percentiles[0] < percentiles[1] <= 100,
                 "stretch_percentiles",
                 "must be a lower and a higher number from 0 to 100",
                 percentiles,
             )
-            _check(
+            check(
                 self.stretch == "percentile",
                 "stretch",
                 "must be percentile with `stretch_percentiles`",
@@ -269,8 +146,7 @@ class TileSettings(SettingsPart):
     def __post_init__(self) -> None:
         """Check every value."""
         super().__post_init__()
-        _check(64 <= self.size <= 16384, "tile_size", "must be from 64 to 16384", self.size)
-        _check(
+        check(
             0 <= self.overlap <= self.size // 2 and self.overlap % 2 == 0,
             "overlap",
             f"must be an even number from 0 to half of `tile_size` ({self.size // 2})",
@@ -279,8 +155,8 @@ class TileSettings(SettingsPart):
 
 
 @dataclass(frozen=True)
-class MaskSettings(SettingsPart):
-    """Which masks a model makes, and which of them are kept."""
+class GateSettings(SettingsPart):
+    """Which of a model's masks are kept."""
 
     area_threshold: float = setting(
         0.3,
@@ -289,6 +165,12 @@ class MaskSettings(SettingsPart):
         most=1.0,
     )
     min_area_px: int = setting(16, "Drop masks below this area, in pixels.", metavar="PX", least=1)
+
+
+@dataclass(frozen=True)
+class SamSettings(SettingsPart):
+    """Which masks SAM makes."""
+
     points_per_side: int = setting(
         32, "SAM: prompt points along a tile's side.", metavar="N", least=1, most=256
     )
@@ -305,35 +187,17 @@ class MaskSettings(SettingsPart):
         most=1.0,
     )
 
-    def __post_init__(self) -> None:
-        """Check every value."""
-        super().__post_init__()
-        _check(
-            0 < self.area_threshold <= 1,
-            "area_threshold",
-            "must be above 0 and at most 1",
-            self.area_threshold,
-        )
-        _check(self.min_area_px >= 1, "min_area_px", "must be at least 1", self.min_area_px)
-        _check(
-            1 <= self.points_per_side <= 256,
-            "points_per_side",
-            "must be from 1 to 256",
-            self.points_per_side,
-        )
-        _check_share("pred_iou_thresh", self.pred_iou_thresh)
-        _check_share("stability_score_thresh", self.stability_score_thresh)
-        _check_share("box_nms_thresh", self.box_nms_thresh)
-
 
 @dataclass(frozen=True)
 class ModelSettings(SettingsPart):
     """Which mask model runs, and where."""
 
-    model: str = setting(
+    name: str = setting(
         "auto",
         "Mask model: builtin (no weights), mobile-sam, sam-vit-b, sam-vit-l, sam-vit-h, or auto:"
         " the best SAM checkpoint installed, else builtin.",
+        flags=("--model",),
+        key="model",
         metavar="NAME",
     )
     checkpoint: str | None = setting(
@@ -353,13 +217,6 @@ class ModelSettings(SettingsPart):
         choices=PRECISIONS,
     )
 
-    def __post_init__(self) -> None:
-        """Check every value."""
-        super().__post_init__()
-        _check_choice("device", self.device, DEVICES)
-        _check_choice("feature_mode", self.feature_mode, FEATURE_MODES)
-        _check_choice("precision", self.precision, PRECISIONS)
-
 
 @dataclass(frozen=True)
 class ClassSettings(SettingsPart):
@@ -373,24 +230,15 @@ class ClassSettings(SettingsPart):
         least=2,
         most=65535,
     )
-    classes: str | None = setting(
+    file: str | None = setting(
         None,
         "A class model to apply (classes.safetensors, or the folder of a run): same ids, names and"
         " colours as there.",
+        flags=("--classes",),
+        key="classes",
         metavar="MODEL",
     )
-    seed: int = setting(0, "Seed of the clustering.", metavar="N", least=0, most=2**31 - 1)
-
-    def __post_init__(self) -> None:
-        """Check every value."""
-        super().__post_init__()
-        _check(
-            2 <= self.n_classes <= 65535,
-            "n_classes",
-            "must be from 2 to 65535",
-            self.n_classes,
-        )
-        _check(0 <= self.seed < 2**32, "seed", "must be from 0 to 4294967295", self.seed)
+    seed: int = setting(0, "Seed of the clustering.", metavar="N", least=0, most=2**32 - 1)
 
 
 @dataclass(frozen=True)
@@ -414,12 +262,6 @@ class OutputSettings(SettingsPart):
     keep_masks: bool = setting(
         False, "Add a layer 'masks' with every accepted mask's whole outline, overlaps kept."
     )
-
-    def __post_init__(self) -> None:
-        """Check every value."""
-        super().__post_init__()
-        _check(self.simplify >= 0, "simplify", "must be 0 or more pixels", self.simplify)
-        _check(0 <= self.fill <= 256, "fill", "must be from 0 to 256 pixels", self.fill)
 
 
 @dataclass(frozen=True)
@@ -447,9 +289,8 @@ class RunSettings(SettingsPart):
     def __post_init__(self) -> None:
         """Check every value."""
         super().__post_init__()
-        _check(1 <= self.workers <= 1024, "workers", "must be from 1 to 1024", self.workers)
         address = self.scheduler
-        _check(
+        check(
             address is None or re.fullmatch(r"local:0*[1-9]\d{0,3}|\w+://\S+", address) is not None,
             "scheduler",
             "must be an address such as tcp://host:8786, or local:N",
@@ -462,55 +303,3 @@ class RunSettings(SettingsPart):
                 setting="scheduler",
                 found=address,
             )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All settings of a run, one object per stage."""
-
-    scene: SceneSettings = SceneSettings()
-    tiles: TileSettings = TileSettings()
-    model: ModelSettings = ModelSettings()
-    masks: MaskSettings = MaskSettings()
-    classes: ClassSettings = ClassSettings()
-    outputs: OutputSettings = OutputSettings()
-    run: RunSettings = RunSettings()
-
-    @classmethod
-    def from_options(cls, **options: object) -> Settings:
-        """Sort options by name into the objects that own them.
-
-        Parameters
-        ----------
-        **options
-            Field names of the stages' settings; `tile_size` for `TileSettings.size`.
-
-        Raises
-        ------
-        SettingsError
-            If a name is unknown or a value cannot work.
-        """
-        names = {option_name(item): (part.name, item.name) for part, item in all_settings()}
-        chosen: dict[str, dict[str, object]] = {}
-        for option, value in options.items():
-            if option not in names:
-                raise SettingsError(f"unknown setting {option!r}; known: {', '.join(names)}")
-            part_name, field_name = names[option]
-            chosen.setdefault(part_name, {})[field_name] = value
-        default: Any = cls()
-        parts = {
-            name: dataclasses.replace(getattr(default, name), **values)
-            for name, values in chosen.items()
-        }
-        changed: Settings = dataclasses.replace(default, **parts)
-        return changed
-
-
-def all_settings() -> list[tuple[dataclasses.Field[Any], dataclasses.Field[Any]]]:
-    """Return every setting as (part of `Settings`, field of that part), in order."""
-    default: Any = Settings()
-    return [
-        (part, item)
-        for part in dataclasses.fields(Settings)
-        for item in dataclasses.fields(getattr(default, part.name))
-    ]
