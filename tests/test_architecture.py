@@ -106,6 +106,32 @@ def test_importing_the_pipeline_loads_no_torch():
     assert "torch" not in loaded
 
 
+def test_a_run_on_a_gpu_loads_nothing_that_is_compiled_for_a_cpu():
+    # No GPU is needed to see it: tensors without memory stand for those of another device.
+    loaded = run_python(
+        "import sys, torch\n"
+        "from segment_anything import sam_model_registry\n"
+        "from alps_geo.models.sam import MaskGenerator\n"
+        "sam = sam_model_registry['vit_b']().to('meta')\n"
+        "MaskGenerator(sam)\n"
+        "print(*sys.modules)"
+    )
+    assert "alps_geo.models.sam.decoder" in loaded
+    assert [name for name in loaded if name.startswith("alps_geo.models.sam.cpu")] == []
+
+
+def test_every_folder_of_the_package_is_in_the_wheel():
+    folders = {path.parent for path in (ROOT / "alps_geo").rglob("*.py")}
+    names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    listed = re.search(r"^packages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S)
+    assert listed is not None
+    assert set(re.findall(r'"(.*?)"', listed[1])) == {*names, "alps_geo.cli"}
+
+
+def test_the_package_itself_holds_ten_files_at_most():
+    assert len(list((ROOT / "alps_geo").glob("*.py"))) <= 10
+
+
 def test_every_public_name_can_be_had():
     names = run_python(
         "import alps_geo; print(*(getattr(alps_geo, n).__name__ for n in alps_geo.__all__))"

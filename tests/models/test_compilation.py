@@ -15,8 +15,9 @@ ROOT = Path(alps_geo.__file__).parent
 # Every module with functions that numba compiles, and one of them at work.
 CODE = """
 import numpy as np
-from alps_geo.models import compilation, sam_cpu_attention, sam_cpu_image, sam_cpu_upscaling
-from alps_geo.models.sam_postprocess import _classify
+from alps_geo.models import compilation
+from alps_geo.models.sam.cpu import attention, image_tokens, upscaling
+from alps_geo.models.sam.logits import _classify
 print(_classify(np.ones((4, 4), np.float32), np.zeros(3, np.float32)).shape)
 print(compilation.cache_note())
 """

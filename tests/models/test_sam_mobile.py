@@ -22,7 +22,7 @@ SIZES = TinySizes((16, 32, 32, 64), (1, 1, 1, 1), (1, 2, 2, 4), (1, 7, 14, 7), 6
 
 
 def official_names(state):
-    """Undo `sam_mobile.rename`, independently of it: names as in mobile_sam.pt."""
+    """Undo `mobile.rename`, independently of it: names as in mobile_sam.pt."""
     named = {}
     for key, value in state.items():
         name = key

@@ -1,7 +1,7 @@
 """Attention between a prompt's few tokens and an image's many, with SAM's weights.
 
-The image side is not computed here for every prompt: `sam_image` keeps what all prompts see of it,
-projected once, and this module gives it the weights.
+The image side is not computed here for every prompt: `image_tokens` keeps what all prompts see of
+it, projected once, and this module gives it the weights.
 """
 
 from __future__ import annotations

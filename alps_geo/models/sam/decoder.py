@@ -1,9 +1,9 @@
 """SAM's mask decoder for many point prompts on one image; the weights stay in Meta's module.
 
 Exact up to the order of float additions and, on a CPU, what a fitted exponential and normal
-distribution differ by (`sam_cpu_kernels`). Until the image first reads a prompt's tokens, every
+distribution differ by (`cpu.kernels`). Until the image first reads a prompt's tokens, every
 prompt sees the same image, so that part runs for all prompts at once; after it, a few prompts at
-a time, in `sam_lanes`. `sam_image` tells how each of them gets an image of its own without a copy.
+a time, in `lanes`. `image_tokens` tells how each of them gets an image of its own without a copy.
 Masks are made only where the predicted IoU asks for one.
 """
 
@@ -15,11 +15,9 @@ from dataclasses import dataclass
 import torch
 from segment_anything.modeling import Sam
 from segment_anything.modeling.transformer import TwoWayAttentionBlock
-from torch import Tensor
+from torch import Tensor, nn
 
 from .attention import CrossAttention, SharedRead
-from .cpu.image_tokens import CpuImages
-from .cpu.upscaling import CpuUpscaling
 from .image_tokens import ImageLayer, OwnImages, SharedLayer
 from .lanes import Lanes, Workspace
 from .upscaling import Upscaling
@@ -65,6 +63,21 @@ class _Prompts:
         return _Prompts(self.codes[part], self.asked[part], self.values[part], self.queries[part])
 
 
+def _choose_parts(
+    layers: Sequence[ImageLayer], upscaling: nn.Sequential, *, on_cpu: bool
+) -> tuple[type[OwnImages], type[Upscaling]]:
+    """Return what image tokens and upscaling are computed by."""
+    if not on_cpu:
+        return OwnImages, Upscaling
+    # Imported here because a GPU has no use for it.
+    from .cpu import CpuImages, CpuUpscaling
+
+    return (
+        CpuImages if CpuImages.fit(layers) else OwnImages,
+        CpuUpscaling if CpuUpscaling.fits(upscaling) else Upscaling,
+    )
+
+
 class MaskDecoder:
     """Decodes point prompts on one image after another.
 
@@ -98,8 +111,7 @@ class MaskDecoder:
             self._layers.append(ImageLayer(block, positions, reader, before))
         layers = decoder.output_upscaling
         on_cpu = compiled and sam.device.type == "cpu"
-        self._images = CpuImages if on_cpu and CpuImages.fit(self._layers) else OwnImages
-        upscaling = CpuUpscaling if on_cpu and CpuUpscaling.fits(layers) else Upscaling
+        self._images, upscaling = _choose_parts(self._layers, layers, on_cpu=on_cpu)
         self._upscaling = upscaling(layers, self._layers[-1].bias, dtype)
         self._folded = self._upscaling.fold(self._layers[-1].value_weight)
         self._lanes = Lanes(sam.device)

@@ -4,7 +4,7 @@ Three rewrites, all exact up to the order of float additions:
 
 * Padding tokens of the windowed blocks have keys and values equal to the projection's bias, so
   they are filled in instead of projected, and dropped before the output projection.
-* Relative positions become a part of fused attention. On a CPU, `sam_cpu_attention` adds them.
+* Relative positions become a part of fused attention. On a CPU, `cpu.attention` adds them.
   Elsewhere, and for bfloat16 where a CPU has AMX, they are a mask in windows, and globally 2 x 64
   further channels: q gets [rel_h, rel_w] and k the row and column as one-hot codes, whose product
   is the very same sum.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from segment_anything.modeling import ImageEncoderViT, Sam
@@ -23,8 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...errors import SettingsError
-from .cpu.attention import HeadAttention, WindowAttention
 from .lanes import Lanes
+
+if TYPE_CHECKING:
+    from .cpu import HeadAttention, WindowAttention
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,19 @@ class _BlockRunner:
         by_row = get_rel_pos(size, size, block.attn.rel_pos_h).to(number)
         by_col = get_rel_pos(size, size, block.attn.rel_pos_w).to(number)
         self._rel_rows, self._rel_cols = by_row.transpose(1, 2), by_col.transpose(1, 2)
-        self._global = self._windows = None
-        if lanes is not None and block.window_size:
+        self._global: HeadAttention | None = None
+        self._windows: WindowAttention | None = None
+        if lanes is not None:
+            self._compile(lanes, by_row, by_col)
+
+    def _compile(self, lanes: Lanes, by_row: Tensor, by_col: Tensor) -> None:
+        # Imported here because a GPU has no use for it.
+        from .cpu import HeadAttention, WindowAttention
+
+        if self._block.window_size:
             self._windows = WindowAttention(lanes, self._heads, by_row, by_col)
-        elif lanes is not None:
-            self._global = HeadAttention(lanes, dtype)
+        else:
+            self._global = HeadAttention(lanes, self._dtype)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Run the block on tokens (n, rows, cols, channels), which are changed."""

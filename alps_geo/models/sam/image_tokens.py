@@ -23,7 +23,7 @@ p, and a head's projection W to 16 channels:
 
 What is left for a prompt are products with 56 rows a layer, instead of 256 channels, on 56 numbers
 per image token and layer. All this is exact up to the order of float additions; on a CPU
-(`sam_cpu_image`), exponentials are within 1e-5 of theirs.
+(`cpu.image_tokens`), exponentials are within 1e-5 of theirs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The end of SAM's mask decoder: from the image tokens of a prompt to its masks.
 
 The first upscaling is a product of image tokens with weights W. As the tokens are kept in parts
-(`sam_image`), so is the product: s * (E T W + S' (V W)), where (E T W) is the same for every
+(`image_tokens`), so is the product: s * (E T W + S' (V W)), where (E T W) is the same for every
 prompt, and S has half as many rows as there are channels.
 """
 

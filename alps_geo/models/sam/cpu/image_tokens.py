@@ -1,4 +1,4 @@
-"""The image tokens of `sam_image` on a CPU: a strip of them takes all steps of a layer at once.
+"""Image tokens on a CPU: a strip of them takes all steps of a layer at once.
 
 The steps are matrix products with few rows, each over as many columns as there are image tokens.
 PyTorch writes the result of one to memory before it begins the next. Here a strip of the tokens

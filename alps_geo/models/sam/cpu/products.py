@@ -2,7 +2,7 @@
 
 Compilers make vectors of the innermost loop only, and so carry each partial sum to memory and
 back. Here a tile of the result is written out as LLVM's vectors, at almost all that a core can.
-Matrices may be parts of others whose rows are contiguous. As of `sam_cpu_kernels`, who changes this
+Matrices may be parts of others whose rows are contiguous. As of `kernels`, who changes this
 file must delete what numba keeps of its callers.
 """
 

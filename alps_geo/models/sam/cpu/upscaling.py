@@ -1,4 +1,4 @@
-"""The upscaling of `sam_upscaling` on a CPU: what is not a matrix product is compiled.
+"""The upscaling of `sam.upscaling` on a CPU: what is not a matrix product is compiled.
 
 PyTorch takes a step after another over 8 MB per prompt. Here norm and activation are one pass over
 each piece of the image, and so are the second activation, the product with a mask's weights, and
