@@ -20,8 +20,8 @@ from alps_geo.scenes.scene import open_scene
 from alps_geo.scenes.statistics import measure_stretch
 from alps_geo.settings import SceneSettings
 
-from .conftest import SceneFactory, draw_landscape
-from .range_server import SENT, WHOLE, Counts, serving
+from ..conftest import SceneFactory, draw_landscape
+from ..range_server import SENT, WHOLE, Counts, serving
 
 SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "n_classes": 3}
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from alps_geo.classes.palette import PALETTE, color_of
 
-RECIPE = Path(__file__).parent.parent / "scripts" / "make_palette.py"
+RECIPE = Path(__file__).parents[2] / "scripts" / "make_palette.py"
 
 
 @pytest.fixture(scope="module")

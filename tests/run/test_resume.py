@@ -19,7 +19,7 @@ from alps_geo.errors import Cancelled, RunError
 from alps_geo.pipeline import label
 from alps_geo.progress import NoProgress, RecordedProgress
 
-from .conftest import draw_landscape
+from ..conftest import draw_landscape
 
 SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "n_classes": 4}
 KILLS = 20

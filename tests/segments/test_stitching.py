@@ -23,7 +23,7 @@ from alps_geo.segments.stitching import Stitching, _bounds, stitch
 from alps_geo.segments.tile_results import TileResult
 from alps_geo.settings import TileSettings
 
-from .strategies import number_parts, object_scenes, thicken, tilings
+from ..strategies import number_parts, object_scenes, thicken, tilings
 
 
 class StitchedScene:

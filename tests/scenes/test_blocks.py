@@ -29,7 +29,8 @@ from alps_geo.scenes.statistics import measure_stretch
 from alps_geo.scenes.survey import measure_blocks
 from alps_geo.settings import SceneSettings, Settings
 from benchmarks.seams import block_ratio
-from tests.conftest import SceneFactory, draw_landscape
+
+from ..conftest import SceneFactory, draw_landscape
 
 Pixels = NDArray[np.uint8]
 #: A scene, and all that it shows.

@@ -13,7 +13,7 @@ from alps_geo.errors import SceneError
 from alps_geo.scenes.scene import open_scene
 from alps_geo.settings import SceneSettings
 
-from .conftest import SceneFactory
+from ..conftest import SceneFactory
 
 UTM = Affine(2, 0, 320000, 0, -2, 2780000)
 DEGREES = Affine(1e-4, 0, 55, 0, -1e-4, 25)

@@ -19,7 +19,7 @@ from alps_geo.scenes.scene import Scene, open_scene
 from alps_geo.scenes.statistics import measure_stretch, valid_share
 from alps_geo.settings import SceneSettings, Settings
 
-from .conftest import SceneFactory, draw_landscape
+from ..conftest import SceneFactory, draw_landscape
 
 SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "n_classes": 4}
 #: Rows and columns of the area, in pixels of the scene.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from alps_geo.scenes.tiles import plan_tiles
 from alps_geo.settings import TileSettings
 
-from .strategies import tilings
+from ..strategies import tilings
 
 lengths = st.integers(1, 700)
 

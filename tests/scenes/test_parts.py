@@ -17,7 +17,7 @@ from alps_geo.scenes.rasters.parts import Part, choose_part, part_stem, plain_pa
 from alps_geo.scenes.scene import open_scene
 from alps_geo.settings import SceneSettings
 
-from .conftest import SceneFactory, draw_landscape
+from ..conftest import SceneFactory, draw_landscape
 
 PARTS = [
     Part('NETCDF:"a b.nc":red', "[9x9] red (8-bit)"),

@@ -28,7 +28,7 @@ from alps_geo.progress import RecordedProgress
 from alps_geo.run.folder import RunFolder
 from alps_geo.settings import Settings
 
-from .test_pipeline import draw_blocks
+from ..test_pipeline import draw_blocks
 
 OPTIONS: dict[str, Any] = {
     "stretch": "none", "tile_size": 128, "overlap": 32, "n_classes": 5,

@@ -28,7 +28,7 @@ from alps_geo.progress import NoProgress
 from alps_geo.run.pools import MAX_LOSSES, Pool, choose_pool, run_in_pool
 from alps_geo.settings import RunSettings
 
-from .conftest import SceneFactory, draw_landscape
+from ..conftest import SceneFactory, draw_landscape
 
 SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "n_classes": 4}
 

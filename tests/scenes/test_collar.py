@@ -22,7 +22,8 @@ from alps_geo.scenes.rasters.collar import REACH, Collar, find_collar
 from alps_geo.scenes.scene import Scene, open_scene
 from alps_geo.scenes.statistics import measure_stretch
 from alps_geo.settings import SceneSettings
-from tests.conftest import SceneFactory
+
+from ..conftest import SceneFactory
 
 SIDE = 320
 JPEG = {"compress": "jpeg", "photometric": "ycbcr", "tiled": True}

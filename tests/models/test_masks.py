@@ -13,7 +13,7 @@ from alps_geo.scenes.grid import Window
 from alps_geo.scenes.spans import Spans
 from alps_geo.settings import GateSettings
 
-from .strategies import bitmaps
+from ..strategies import bitmaps
 
 
 def to_bitmaps(spans: Spans, height: int, width: int) -> NDArray[np.bool_]:

@@ -24,7 +24,7 @@ from alps_geo.scenes.scene import open_scene
 from alps_geo.segments.polygons import polygonize
 from alps_geo.settings import SceneSettings, Settings
 
-from .conftest import SceneFactory, draw_landscape
+from ..conftest import SceneFactory, draw_landscape
 
 SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "n_classes": 2}
 #: Systems, and a place in longitude and latitude where their metres are none, or far from it.

@@ -35,7 +35,8 @@ from alps_geo.scenes.statistics import measure_stretch
 from alps_geo.scenes.stretch import Stretch
 from alps_geo.scenes.tiles import plan_tiles
 from alps_geo.settings import SceneSettings, TileSettings
-from tests.conftest import SceneFactory
+
+from ..conftest import SceneFactory
 
 AS_IS = SceneSettings(stretch="none")
 
