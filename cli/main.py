@@ -87,7 +87,7 @@ for command in (label, classify, classes, evaluate, info, models):
 
 
 def help_texts() -> list[tuple[str, str]]:
-    """Return (command, help text) of every command, 80 columns wide, for the README."""
+    """Return (command, help text) of every command, 80 columns wide, for the docs."""
     texts = []
     waiting: list[tuple[click.Command, click.Context]] = [
         (cli, click.Context(cli, info_name="alps-geo", terminal_width=80))

@@ -1,6 +1,6 @@
 """What a user can choose: one frozen, checked object per stage; standard library only.
 
-The command line, the QGIS plugin and the README take names, defaults, choices and help texts
+The command line, the QGIS plugin and the docs take names, defaults, choices and help texts
 from here: a setting is declared once. Wrong values raise `SettingsError` when an object is made.
 """
 

@@ -27,7 +27,7 @@ def setting(default: T, text: str, **extra: Any) -> T:
     default
         The value when the user chooses none.
     text : str
-        One sentence for `--help`, the QGIS dialog and the README; with the unit.
+        One sentence for `--help`, the QGIS dialog and the docs; with the unit.
     **extra
         `flags` (option names where not made from the field's name), `choices` (allowed words),
         `metavar` (what the value is called in the help), `least` and `most` (what a number can be),
