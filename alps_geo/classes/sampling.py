@@ -6,7 +6,7 @@ change a result. Each has a weight: how much it counts where centres are found.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._columns import Columns
 from ..errors import ModelError
 
 Rows = NDArray[np.float64]
@@ -26,7 +27,7 @@ _CONSTANT = 1e-6
 
 
 @dataclass(frozen=True)
-class Weighted:
+class Weighted(Columns):
     """Rows, and how much each counts.
 
     Attributes
@@ -38,19 +39,6 @@ class Weighted:
 
     rows: NDArray[Any]
     weights: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def take(self, chosen: NDArray[np.integer] | slice) -> Weighted:
-        """Return the chosen rows, by number."""
-        return Weighted(self.rows[chosen], self.weights[chosen])
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Weighted]) -> Weighted:
-        """Put rows one below another."""
-        rows = np.concatenate([part.rows for part in parts])
-        return cls(rows, np.concatenate([part.weights for part in parts]))
 
 
 def weigh(

@@ -10,12 +10,13 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from .._columns import Columns
 from ..scenes.spans import Spans
 from ..settings import GateSettings
 
 
 @dataclass(frozen=True)
-class Masks:
+class Masks(Columns):
     """The masks of one tile, a row per mask.
 
     Attributes
@@ -32,9 +33,6 @@ class Masks:
     predicted_iou: NDArray[np.float32]
     stability: NDArray[np.float32]
     points: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.spans)
 
     @classmethod
     def from_spans(
@@ -61,23 +59,7 @@ class Masks:
     @classmethod
     def concatenate(cls, parts: Sequence[Masks]) -> Masks:
         """Put several tables of masks one below another."""
-        if not parts:
-            return cls.empty()
-        return cls(
-            Spans.concatenate([part.spans for part in parts]),
-            np.concatenate([part.predicted_iou for part in parts]),
-            np.concatenate([part.stability for part in parts]),
-            np.concatenate([part.points for part in parts]),
-        )
-
-    def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> Masks:
-        """Return the chosen masks, by number or by a flag per mask."""
-        return Masks(
-            self.spans.take(chosen),
-            self.predicted_iou[chosen],
-            self.stability[chosen],
-            self.points[chosen],
-        )
+        return super().concatenate(parts) if parts else cls.empty()
 
 
 def _points_inside(spans: Spans) -> NDArray[np.int32]:

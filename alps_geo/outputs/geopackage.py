@@ -19,6 +19,7 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 
+from .._columns import Columns
 from ..classes.legend import Legend
 from ..progress import NoProgress, Progress
 from ..scenes.grid import Grid
@@ -40,7 +41,7 @@ _CHUNK = 20_000
 
 
 @dataclass(frozen=True)
-class SegmentTable:
+class SegmentTable(Columns):
     """What is known of segments, a row per segment.
 
     Attributes
@@ -59,9 +60,6 @@ class SegmentTable:
     predicted_iou: NDArray[np.float32]
     stability: NDArray[np.float32]
     confidence: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.segment_id)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from .._columns import Columns
+
 # Rows whose geometries are in memory at once.
 _CHUNK = 10_000
 _QUERY = "SELECT fid, segment_id, class_id, class_name, confidence, geometry FROM segments"
@@ -23,7 +25,7 @@ Bounds = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class SegmentRows:
+class SegmentRows(Columns):
     """The rows of a layer `segments`, in the order of their feature ids.
 
     Attributes
@@ -50,9 +52,6 @@ class SegmentRows:
     confidence: NDArray[np.float64]
     outline: NDArray[np.int64]
     bounds: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.fid)
 
     @property
     def is_first(self) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from .._columns import Columns
 from .._files import replacing
 from ..errors import OutputError, RunError
 
@@ -24,7 +25,7 @@ CONFIDENCE = 1.0
 
 
 @dataclass(frozen=True)
-class Edits:
+class Edits(Columns):
     """The edits of a scene, a row per segment.
 
     Attributes
@@ -39,9 +40,6 @@ class Edits:
     segment_id: NDArray[np.int64]
     class_id: NDArray[np.int64]
     model: NDArray[np.str_]
-
-    def __len__(self) -> int:
-        return len(self.segment_id)
 
     @classmethod
     def none(cls) -> Edits:

@@ -6,7 +6,7 @@ numbers, so that block borders leave no trace, and all of a scene is linked by a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ import shapely
 from numpy.typing import NDArray
 from scipy import sparse
 
+from .._columns import Columns
 from ..progress import Progress
 from ..scenes.grid import Window
 
@@ -49,7 +50,7 @@ _PASSES = (
 
 
 @dataclass(frozen=True)
-class Vertices:
+class Vertices(Columns):
     """Places where outlines turn or meet others, in any order.
 
     Attributes
@@ -68,33 +69,14 @@ class Vertices:
     inward: NDArray[np.int8]
     outward: NDArray[np.int8]
 
-    def __len__(self) -> int:
-        return len(self.owners)
-
-    def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Vertices:
-        """Return the chosen vertices, by number or by a flag per vertex."""
-        return Vertices(
-            self.owners[chosen],
-            self.rows[chosen],
-            self.cols[chosen],
-            self.inward[chosen],
-            self.outward[chosen],
-        )
-
     @classmethod
-    def concatenate(cls, parts: list[Vertices]) -> Vertices:
+    def concatenate(cls, parts: Sequence[Vertices]) -> Vertices:
         """Put several sets of vertices one after another."""
         if not parts:
             zeros = np.zeros(0, np.int32)
             nowhere = np.zeros(0, np.int8)
             return cls(zeros.astype(np.uint32), zeros, zeros, nowhere, nowhere)
-        return cls(
-            np.concatenate([part.owners for part in parts]),
-            np.concatenate([part.rows for part in parts]),
-            np.concatenate([part.cols for part in parts]),
-            np.concatenate([part.inward for part in parts]),
-            np.concatenate([part.outward for part in parts]),
-        )
+        return super().concatenate(parts)
 
 
 def find_vertices(labels: NDArray[np.uint32], row: int, col: int) -> Vertices:

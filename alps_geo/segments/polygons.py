@@ -17,6 +17,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from .._columns import Columns
 from .._memory import return_freed_memory
 from ..progress import NoProgress, Progress
 from ..scenes.ellipsoid import to_degrees
@@ -47,7 +48,7 @@ _Parts = TypeVar("_Parts", Vertices, Pieces)
 
 
 @dataclass(frozen=True)
-class Polygons:
+class Polygons(Columns):
     """The outlines of segments, a row per segment.
 
     Attributes
@@ -65,21 +66,13 @@ class Polygons:
     geometry: NDArray[np.object_]
     area_m2: NDArray[np.float64]
 
-    def __len__(self) -> int:
-        return len(self.segment_id)
-
     @classmethod
     def concatenate(cls, parts: Sequence[Polygons]) -> Polygons:
         """Put polygons of different segments together, sorted by segment."""
         if not parts:
             return cls(np.zeros(0, np.uint32), np.zeros(0, object), np.zeros(0))
-        segment_id = np.concatenate([part.segment_id for part in parts])
-        order = np.argsort(segment_id, kind="stable")
-        return cls(
-            segment_id[order],
-            np.concatenate([part.geometry for part in parts])[order],
-            np.concatenate([part.area_m2 for part in parts])[order],
-        )
+        together = super().concatenate(parts)
+        return together.take(np.argsort(together.segment_id, kind="stable"))
 
     def to_wkb(self) -> NDArray[np.object_]:
         """Return the geometries as well-known binary, shape (n,)."""

@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from .._columns import Columns
 from ..progress import Progress
 from ..scenes.grid import Window
 from .outlines import (
@@ -24,7 +25,7 @@ _ELSEWHERE = np.uint32(2**31)
 
 
 @dataclass(frozen=True)
-class Pieces:
+class Pieces(Columns):
     """What lies of segments in the cells of a grid, a row per segment and cell.
 
     Attributes
@@ -38,19 +39,12 @@ class Pieces:
     owners: NDArray[np.uint32]
     geometry: NDArray[np.object_]
 
-    def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Pieces:
-        """Return the chosen pieces, by number or by a flag per piece."""
-        return Pieces(self.owners[chosen], self.geometry[chosen])
-
     @classmethod
     def concatenate(cls, parts: Sequence[Pieces]) -> Pieces:
         """Put several sets of pieces one after another."""
         if not parts:
             return cls(np.zeros(0, np.uint32), np.zeros(0, object))
-        return cls(
-            np.concatenate([part.owners for part in parts]),
-            np.concatenate([part.geometry for part in parts]),
-        )
+        return super().concatenate(parts)
 
 
 def scan_pieces(

@@ -9,13 +9,14 @@ neighbour saw the rest; such masks are painted below all others, and `lines` mov
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from .._columns import Columns
 from .._memory import return_freed_memory
 from ..models.masks import Masks
 from ..progress import NoProgress, Progress
@@ -163,7 +164,7 @@ def _bounds(tiles: Sequence[Tile]) -> Window:
 
 
 @dataclass(frozen=True)
-class _Facts:
+class _Facts(Columns):
     """What is kept of every mask when its pixels are let go, a row per mask."""
 
     area: NDArray[np.int32]  # within reach
@@ -174,12 +175,6 @@ class _Facts:
     ends: NDArray[np.bool_]
     cut: NDArray[np.bool_]  # runs out of what its tile sees, beyond the core
     owned: NDArray[np.bool_]
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[_Facts]) -> _Facts:
-        """Put tables one below another."""
-        names = [item.name for item in fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def _facts(view: TileView, masks: Masks) -> _Facts:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from segment_anything.utils.amg import is_box_near_crop_edge
 from torch import Tensor
 from torchvision.ops.boxes import batched_nms
 
+from ..._columns import Columns
 from ...scenes.spans import Spans
 from .batching import BatchSize
 from .decoder import DecodedMasks, MaskDecoder
@@ -50,7 +50,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class FoundMasks:
+class FoundMasks(Columns):
     """The masks of an image, a row per mask, in the order in which SAM gives them.
 
     Attributes
@@ -73,21 +73,9 @@ class FoundMasks:
     boxes: NDArray[np.int64]
     crops: NDArray[np.int64]
 
-    def take(self, chosen: NDArray[np.integer]) -> FoundMasks:
-        """Return the chosen masks, by number."""
-        columns = (self.predicted_iou, self.stability, self.points, self.boxes, self.crops)
-        return FoundMasks(self.spans.take(chosen), *(column[chosen] for column in columns))
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[FoundMasks]) -> FoundMasks:
-        """Put several tables of masks one below another."""
-        names = [item.name for item in dataclasses.fields(cls) if item.name != "spans"]
-        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        return cls(spans=Spans.concatenate([part.spans for part in parts]), **columns)
-
 
 @dataclass(frozen=True)
-class _Candidates:
+class _Candidates(Columns):
     """Masks of a crop that passed both thresholds, not drawn yet."""
 
     logits: NDArray[np.float32]
@@ -95,17 +83,6 @@ class _Candidates:
     stability: NDArray[np.float32]
     points: NDArray[np.float64]
     boxes: NDArray[np.int64]
-
-    def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> _Candidates:
-        """Return the chosen candidates, by number or by a flag each."""
-        columns = (getattr(self, item.name) for item in dataclasses.fields(self))
-        return _Candidates(*(column[chosen] for column in columns))
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[_Candidates]) -> _Candidates:
-        """Put tables one below another."""
-        names = [item.name for item in dataclasses.fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     @classmethod
     def none(cls, side: int) -> _Candidates:
