@@ -7,6 +7,7 @@ a stopped run goes on, and new classes need no mask model.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from ._environment import notes, with_own_data
 from ._memory import share_allocator
 from .classes import file as classfile
 from .classes.model import ClassModel
+from .classes.schema import FeatureBlock, own_block
 from .errors import OutsideSceneError, SettingsError
+from .features.choosing import choose_sources
+from .features.sources import FeatureSource, blocks_of
 from .models import load_model
 from .models.masks import MaskModel, follows_colour
 from .outputs.writing import Outputs
@@ -28,7 +32,7 @@ from .run.library import batches, predict
 from .run.pools import end_if_unguarded, most_processes
 from .run.record import describe_scene, describe_settings, describe_software, read_record
 from .run.results import Results, open_results
-from .run.run import Run, open_run, plan_scene
+from .run.run import Run, features_in, open_run, plan_scene
 from .scenes.paths import is_same, unique_stem
 from .scenes.scene import Scene, open_scene
 from .scenes.statistics import measure_stretch
@@ -121,16 +125,18 @@ def label_scenes(
     model = model or load_model(settings, clock)
     if classes is not None:
         classes.require_model(model.name, model.checksum)
+    folder = RunFolder(Path(out))
+    present = _features_there(folder, settings, model)
+    sources = choose_sources(settings.model, model, classes, present)
     if follows_colour(model):
         opened = find_blocks(opened, clock, skip_unreadable=settings.run.skip_unreadable)
-    manifest = _manifest(opened, settings, model, stretch)
-    folder = RunFolder(Path(out))
+    manifest = _manifest(opened, settings, model, sources, stretch)
     known = folder.start(manifest, overwrite=settings.run.overwrite)
     runs = [plan_scene(folder, stem, scene.grid, settings.tiles) for stem, scene in opened.items()]
     run = Run(folder.out, tuple(runs), manifest, clock)
     if known and run.is_finished(settings, checksum):
         return _take_edits(run)
-    _label_tiles(run, opened, settings, model)
+    _label_tiles(run, opened, settings, model, sources)
     for scene_run in run.scenes:
         scene_run.assemble(settings.outputs, clock)
     classes = _find_classes(run, classes, settings.classes)
@@ -138,6 +144,7 @@ def label_scenes(
         "software": describe_software(),
         "settings": describe_settings(settings),
         "model": manifest["model"],
+        "features": [asdict(block) for block in blocks_of(sources)],
         "class_model": checksum,
         "stretch": manifest["stretch"],
         "scenes": [
@@ -187,6 +194,7 @@ def classify(
     model, checksum = _load_classes(classes)
     if model is not None:
         model.require_model(run.manifest["model"]["name"], run.manifest["model"]["checksum"])
+        model.schema.require(features_in(run.manifest))
         if model.schema.stretch != run.manifest["stretch"]:
             run.clock.warning(
                 "the class model was made with another stretch than this run: the same colours look"
@@ -293,8 +301,22 @@ def _open_scenes(paths: Sequence[str], settings: Settings, progress: Progress) -
     return opened
 
 
+def _features_there(
+    folder: RunFolder, settings: Settings, model: MaskModel
+) -> tuple[FeatureBlock, ...]:
+    """Return the blocks of features of the run that goes on; none of one that begins."""
+    if settings.run.overwrite or not folder.manifest_path.exists():
+        return ()
+    manifest = folder.read_manifest()
+    return features_in(manifest) if manifest["model"]["name"] == model.name else ()
+
+
 def _manifest(
-    scenes: Mapping[str, Scene], settings: Settings, model: MaskModel, stretch: Stretch
+    scenes: Mapping[str, Scene],
+    settings: Settings,
+    model: MaskModel,
+    sources: Sequence[FeatureSource],
+    stretch: Stretch,
 ) -> dict[str, Any]:
     """Return all that the stored tiles depend on; of several differences the first is named."""
     chosen = describe_settings(settings)
@@ -304,6 +326,9 @@ def _manifest(
         chosen["scene"].pop(name)
     # Scenes without blocks have no entry: their tiles are those of versions that knew of none.
     blocks = {stem: scene.blocks.to_dict() for stem, scene in scenes.items() if scene.blocks}
+    # Nor have runs with the mask model's own features only.
+    own = [source.name for source in sources] == [own_block(model.name)]
+    features = [asdict(block) for block in blocks_of(sources)]
     return {
         "model": {
             "name": model.name,
@@ -317,6 +342,7 @@ def _manifest(
         },
         "stretch": stretch.to_dict(),
         **({"blocks": blocks} if blocks else {}),
+        **({} if own else {"features": features}),
     }
 
 
@@ -326,13 +352,17 @@ def _load_classes(path: str | Path | None) -> tuple[ClassModel | None, str | Non
 
 
 def _label_tiles(
-    run: Run, scenes: Mapping[str, Scene], settings: Settings, model: MaskModel
+    run: Run,
+    scenes: Mapping[str, Scene],
+    settings: Settings,
+    model: MaskModel,
+    sources: Sequence[FeatureSource],
 ) -> None:
     run.clock.stage("tiles")
     for part in run.scenes:
         part.make_folder()
     jobs = [
-        Job(scene, tile, part.tile_path(tile), settings)
+        Job(scene, tile, part.tile_path(tile), settings, tuple(source.name for source in sources))
         for part, scene in zip(run.scenes, scenes.values(), strict=True)
         for tile in part.missing_tiles()
     ]
@@ -357,7 +387,7 @@ def _label_tiles(
         run.clock.message(
             f"`workers` is {settings.run.workers}, and Windows allows {most}: {most} are used"
         )
-    run_jobs(jobs, model, settings.run, count, tick)
+    run_jobs(jobs, model, sources, settings.run, count, tick)
 
 
 def _find_classes(run: Run, given: ClassModel | None, settings: ClassSettings) -> ClassModel | None:

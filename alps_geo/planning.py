@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ._environment import notes, with_own_data
 from .classes.model import ClassModel
+from .features.choosing import choose_sources
+from .features.sources import FeatureSource
 from .models import load_model
 from .models.masks import MaskModel, follows_colour
 from .progress import NoProgress, Progress
@@ -92,11 +95,12 @@ def inspect(scene: str, settings: Settings, progress: Progress | None = None) ->
     model = load_model(settings, progress)
     if classes is not None:
         classes.require_model(model.name, model.checksum)
+    sources = choose_sources(settings.model, model, classes)
     if follows_colour(model):
         opened = opened.without_blocks(measure_blocks(opened))
     tiles = plan_tiles(opened.grid.height, opened.grid.width, settings.tiles)
     progress.stage("trial tile")
-    seconds, memory_mb = _estimate(opened, tiles, model, settings)
+    seconds, memory_mb = _estimate(opened, tiles, model, sources, settings)
     return Plan(
         opened.summary(),
         valid_share(opened),
@@ -110,14 +114,18 @@ def inspect(scene: str, settings: Settings, progress: Progress | None = None) ->
 
 
 def _estimate(
-    scene: Scene, tiles: list[Tile], model: MaskModel, settings: Settings
+    scene: Scene,
+    tiles: list[Tile],
+    model: MaskModel,
+    sources: Sequence[FeatureSource],
+    settings: Settings,
 ) -> tuple[float, float]:
     """Label one tile, and return seconds and megabytes for all."""
     # The largest one nearest the middle, which is likeliest to be full of data.
     touched = [tile for tile in tiles if scene.wanted(tile.window) is not None]
     tile = max(touched, key=lambda tile: (_area(tile), -_off_centre(scene, tile)))
     began = time.perf_counter()
-    label_tile(scene, tile, model, settings.gate)
+    label_tile(scene, tile, model, sources, settings.gate)
     spent = time.perf_counter() - began
     workers = min(settings.run.workers, len(touched))
     total = sum(_area(each) for each in touched)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from . import file as classfile
 from .clustering import cluster, margin, nearest, update_online
 from .legend import Legend
 from .sampling import BLOCK, Rows, Weighted, reblock, sketch, weigh
-from .schema import FeatureSchema
+from .schema import FeatureBlock, FeatureSchema
 from .whitening import choose_reach, draw_in, measure_axes, rotate
 
 SAMPLE_SIZE = 20000
@@ -304,6 +304,8 @@ class ClassModel:
         header = {
             "mask_model": {"name": schema.model, "checksum": schema.checksum},
             "features": schema.names,
+            # None where there are only the mask model's own, as in files of earlier versions.
+            **({} if schema.is_own else {"blocks": [asdict(block) for block in schema.blocks]}),
             "stretch": schema.stretch,
             "settings": {"n_classes": self.settings.n_classes, "seed": self.settings.seed},
             "n_samples": self.n_samples_,
@@ -336,6 +338,7 @@ class ClassModel:
             tuple(header["features"]),
             tensors["weights"],
             header["stretch"],
+            tuple(FeatureBlock(**block) for block in header.get("blocks", ())),
         )
         model = cls(ClassSettings.from_json(header["settings"]), schema)
         size, columns = model.settings.n_classes, len(schema.names)

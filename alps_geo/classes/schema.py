@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+
+
+@dataclass(frozen=True)
+class FeatureBlock:
+    """One source of features.
+
+    Attributes
+    ----------
+    name : str
+        What the user calls it, such as `texture` or `cnn`.
+    checksum : str
+        Identifies weights and parameters: two blocks with the same name and checksum have the same
+        columns with the same numbers.
+    """
+
+    name: str
+    checksum: str
+
+
+def own_block(model: str) -> str:
+    """Return what the features that a mask model gives by itself are called.
+
+    Parameters
+    ----------
+    model : str
+        Name of the mask model.
+
+    Returns
+    -------
+    str
+        `texture`, `sam`, or the name of a model that is neither.
+    """
+    if model == "builtin":
+        return "texture"
+    return "sam" if model == "mobile-sam" or model.startswith("sam-") else model
+
+
+def in_words(blocks: Iterable[FeatureBlock]) -> str:
+    """Return blocks as the setting `features` has them: `texture+cnn`."""
+    return "+".join(block.name for block in blocks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +65,9 @@ class FeatureSchema:
         How much each standardised feature counts.
     stretch : mapping
         How scenes were scaled to 8 bits, as JSON values.
+    blocks : tuple of FeatureBlock
+        In the order of the columns; the mask model's own where none are named. Columns of others
+        are called by their block's name, a dot, and their own.
     """
 
     model: str
@@ -32,15 +75,43 @@ class FeatureSchema:
     names: tuple[str, ...]
     weights: NDArray[np.float32]
     stretch: Mapping[str, Any] = field(default_factory=dict)
+    blocks: tuple[FeatureBlock, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that names and weights fit each other."""
+        if not self.blocks:
+            own = FeatureBlock(own_block(self.model), self.checksum)
+            object.__setattr__(self, "blocks", (own,))
         weights = self.weights
         if weights.shape != (len(self.names),) or not (np.isfinite(weights) & (weights >= 0)).all():
             raise ModelError(
                 f"mask model {self.model!r} must give each of its {len(self.names)} features a"
                 f" finite weight of 0 or more, not {weights.tolist()}"
             )
+
+    @property
+    def is_own(self) -> bool:
+        """Whether there is no block but the mask model's own, as in versions that knew no other."""
+        return self.blocks == (FeatureBlock(own_block(self.model), self.checksum),)
+
+    def require(self, blocks: Sequence[FeatureBlock]) -> None:
+        """Raise `ModelError` unless these are the blocks, in their order."""
+        if tuple(blocks) == self.blocks:
+            return
+        mine, theirs = in_words(self.blocks), in_words(blocks)
+        if mine != theirs:
+            raise ModelError(
+                f"the class model was made with features {mine!r}, not {theirs!r}; label with"
+                f" `features={mine}`, or make new classes",
+                code="model.other_features",
+                found=theirs,
+                wanted=mine,
+            )
+        changed = next(a.name for a, b in zip(self.blocks, blocks, strict=True) if a != b)
+        raise ModelError(
+            f"the class model was made with another version of the features {changed!r}; label"
+            " again, or make new classes"
+        )
 
     def check(self, batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """Yield batches of features as float32, those without weight set to zero.

@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 from .._environment import with_own_data
 from .._memory import return_freed_memory
 from ..errors import OutputError, ReadError, SceneError, WorkerError
-from ..features.pooling import Features, pool_features
+from ..features.choosing import load_features
+from ..features.pooling import Features
+from ..features.sources import FeatureSource, TileView, describe_masks
 from ..models import load_model
 from ..models.masks import Embedding, MaskModel, Masks, gate
 from ..models.stream import batch_size, read_ahead, segment_all
 from ..progress import NoProgress
+from ..scenes.grid import Window
 from ..scenes.scene import Scene
 from ..scenes.spans import Spans
 from ..scenes.tiles import Tile
@@ -44,12 +47,15 @@ class Job:
     path : Path
         Where the result goes.
     settings : Settings
+    features : tuple of str
+        Names of the blocks of features.
     """
 
     scene: Scene
     tile: Tile
     path: Path
     settings: Settings
+    features: tuple[str, ...]
 
     def travelling(self) -> Job:
         """Return the job with paths that hold in any working directory."""
@@ -60,6 +66,12 @@ class Job:
 def _process_model(settings: Settings) -> MaskModel:
     """Return this process's mask model, loaded once."""
     return load_model(settings, NoProgress())
+
+
+@lru_cache(maxsize=1)
+def _process_sources(names: tuple[str, ...], settings: Settings) -> tuple[FeatureSource, ...]:
+    """Return this process's sources of features, loaded once."""
+    return load_features(names, settings.model, _process_model(settings))
 
 
 def run_job(job: Job) -> str:
@@ -76,16 +88,22 @@ def run_job(job: Job) -> str:
     """
     pixels = _read_job(job)
     (found,) = _find(_process_model(job.settings), [pixels])
-    return _finish(job, pixels, found)
+    return _finish(job, pixels, found, _process_sources(job.features, job.settings))
 
 
-def run_jobs_here(jobs: Sequence[Job], model: MaskModel, done: Callable[[str], None]) -> None:
+def run_jobs_here(
+    jobs: Sequence[Job],
+    model: MaskModel,
+    sources: Sequence[FeatureSource],
+    done: Callable[[str], None],
+) -> None:
     """Label tiles in this process: while one is segmented, others are read and written.
 
     Parameters
     ----------
     jobs : sequence of Job
     model : MaskModel
+    sources : sequence of FeatureSource
     done : callable
         Is called with each finished tile's name; may raise `Cancelled`.
     """
@@ -95,7 +113,8 @@ def run_jobs_here(jobs: Sequence[Job], model: MaskModel, done: Callable[[str], N
         finishing: deque[Future[str]] = deque()
         for group in groups:
             for pixels, found in zip(group, _find(model, group), strict=True):
-                finishing.append(thread.submit(_finish, next(waiting), pixels, found))
+                job = next(waiting)
+                finishing.append(thread.submit(_finish, job, pixels, found, sources))
                 if len(finishing) > 1:
                     done(finishing.popleft().result())
         for future in finishing:
@@ -124,7 +143,13 @@ def run_job_elsewhere(job: Job) -> str:
     raise failure
 
 
-def label_tile(scene: Scene, tile: Tile, model: MaskModel, settings: GateSettings) -> TileResult:
+def label_tile(
+    scene: Scene,
+    tile: Tile,
+    model: MaskModel,
+    sources: Sequence[FeatureSource],
+    settings: GateSettings,
+) -> TileResult:
     """Find the masks of a tile and their features.
 
     Parameters
@@ -133,6 +158,7 @@ def label_tile(scene: Scene, tile: Tile, model: MaskModel, settings: GateSetting
         With its stretch.
     tile : Tile
     model : MaskModel
+    sources : sequence of FeatureSource
     settings : GateSettings
 
     Returns
@@ -146,13 +172,15 @@ def label_tile(scene: Scene, tile: Tile, model: MaskModel, settings: GateSetting
     """
     pixels = _read(scene, tile)
     (found,) = _find(model, [pixels])
-    return _describe(pixels, found, settings)
+    return _describe(pixels, found, sources, settings)
 
 
 @dataclass(frozen=True)
 class _Pixels:
     """What was read of a tile."""
 
+    scene: Scene
+    window: Window
     rgb: NDArray[np.uint8]
     valid: NDArray[np.bool_]
     seconds: float
@@ -171,7 +199,7 @@ class _Found:
 def _read(scene: Scene, tile: Tile) -> _Pixels:
     began = time.perf_counter()
     rgb, valid = scene.read(tile.window)
-    return _Pixels(rgb, valid, time.perf_counter() - began)
+    return _Pixels(scene, tile.window, rgb, valid, time.perf_counter() - began)
 
 
 def _read_job(job: Job) -> _Pixels:
@@ -181,8 +209,10 @@ def _read_job(job: Job) -> _Pixels:
         if not job.settings.run.skip_unreadable:
             text = f"tile {job.tile.name}: {error}"
             raise ReadError(text, code=error.code, **error.values) from error
-        shape = job.tile.window.height, job.tile.window.width
-        return _Pixels(np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool), 0.0, str(error))
+        window = job.tile.window
+        shape = window.height, window.width
+        rgb, valid = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
+        return _Pixels(job.scene, window, rgb, valid, 0.0, str(error))
 
 
 def _find(model: MaskModel, group: Sequence[_Pixels]) -> Iterator[_Found | None]:
@@ -194,21 +224,29 @@ def _find(model: MaskModel, group: Sequence[_Pixels]) -> Iterator[_Found | None]
         yield answer and _Found(*answer, time.perf_counter() - began)
 
 
-def _finish(job: Job, pixels: _Pixels, found: _Found | None) -> str:
+def _finish(
+    job: Job, pixels: _Pixels, found: _Found | None, sources: Sequence[FeatureSource]
+) -> str:
     """Write the result of a tile, and return the tile's name."""
-    write_tile(job.path, _describe(pixels, found, job.settings.gate))
+    write_tile(job.path, _describe(pixels, found, sources, job.settings.gate))
     return job.tile.name
 
 
-def _describe(pixels: _Pixels, found: _Found | None, settings: GateSettings) -> TileResult:
-    """Gate the masks of a tile and pool their features."""
+def _describe(
+    pixels: _Pixels,
+    found: _Found | None,
+    sources: Sequence[FeatureSource],
+    settings: GateSettings,
+) -> TileResult:
+    """Gate the masks of a tile and describe them."""
     valid = pixels.valid
     if found is None:
         return _empty_result(pixels)
     began = time.perf_counter()
     masks, too_large, counts = gate(found.masks, valid, settings)
     gated = time.perf_counter()
-    features = pool_features(masks.spans, found.embedding, valid.shape)
+    view = TileView(pixels.scene, pixels.window, pixels.rgb, valid, found.embedding)
+    features = describe_masks(sources, view, masks.spans)
     seconds = {
         "read": pixels.seconds,
         "masks": found.seconds + gated - began,
@@ -231,6 +269,7 @@ def _empty_result(pixels: _Pixels) -> TileResult:
 def run_jobs(
     jobs: Sequence[Job],
     model: MaskModel,
+    sources: Sequence[FeatureSource],
     settings: RunSettings,
     done: Callable[[str], None],
     tick: Callable[[], None],
@@ -241,7 +280,8 @@ def run_jobs(
     ----------
     jobs : sequence of Job
     model : MaskModel
-        Used where this process does the work.
+    sources : sequence of FeatureSource
+        Used, as the model is, where this process does the work.
     settings : RunSettings
     done : callable
         Is called with each finished tile's name; may raise `Cancelled`.
@@ -256,7 +296,7 @@ def run_jobs(
     if not jobs:
         return
     if settings.workers == 1 and settings.scheduler is None:
-        run_jobs_here(jobs, model, done)
+        run_jobs_here(jobs, model, sources, done)
         return_freed_memory()
         return
     open_pool = choose_pool(settings, tick)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..classes.schema import FeatureSchema
+from ..classes.schema import FeatureBlock, FeatureSchema, own_block
 from ..errors import RunError
 from ..outputs.writing import Outputs
 from ..progress import NoProgress, Progress, Stopwatch
@@ -60,6 +60,7 @@ class Run:
             known.feature_names,
             known.feature_weights,
             self.manifest["stretch"],
+            features_in(self.manifest),
         )
 
     def is_finished(self, settings: Settings, checksum: str | None) -> bool:
@@ -102,6 +103,13 @@ class Run:
                 f" changed; use `classify()` with `classes={given}`, or another folder"
             )
         return all(path.exists() for path in (*self.outputs().labels, *self.outputs().packages))
+
+
+def features_in(manifest: Mapping[str, Any]) -> tuple[FeatureBlock, ...]:
+    """Return a run's blocks of features; runs of versions that knew none have the model's own."""
+    model = manifest["model"]
+    own = {"name": own_block(model["name"]), "checksum": model["checksum"]}
+    return tuple(FeatureBlock(**block) for block in manifest.get("features", [own]))
 
 
 def open_run(out: Path, progress: Progress | None) -> tuple[Run, dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import SettingsError
 from .declaration import json_key, option_name
 from .parts import (
+    FEATURES,
     STRETCHES,
     ClassSettings,
     GateSettings,
@@ -25,6 +26,7 @@ from .parts import (
 )
 
 __all__ = [
+    "FEATURES",
     "STRETCHES",
     "ClassSettings",
     "GateSettings",

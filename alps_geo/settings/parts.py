@@ -13,6 +13,8 @@ STRETCHES = ("percentile", "minmax", "none")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FEATURE_MODES = ("corrected", "paper")
 PRECISIONS = ("fp32", "bf16")
+#: Blocks of features, in the order of their columns.
+FEATURES = ("texture", "sam", "cnn")
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,24 @@ class ModelSettings(SettingsPart):
         " on GPUs and on CPUs made for it.",
         choices=PRECISIONS,
     )
+    features: str = setting(
+        "auto",
+        "What segments are told apart by, joined by +: texture (colour, texture and shape), sam"
+        " (SAM's embedding), cnn (a small learned network); or auto: texture+cnn with builtin, sam"
+        " with SAM.",
+        metavar="BLOCKS",
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        super().__post_init__()
+        words = self.features.split("+")
+        check(
+            words == ["auto"] or (set(words) <= set(FEATURES) and len(set(words)) == len(words)),
+            "features",
+            f"must be auto, or some of {', '.join(FEATURES)} joined by +",
+            self.features,
+        )
 
 
 @dataclass(frozen=True)
