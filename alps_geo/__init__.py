@@ -1,13 +1,12 @@
 """Label whole geospatial scenes without training data.
 
-Data flow one way, one module and one main type per stage; each imports only from those before it::
+Data flow one way, from room to room; each imports only from those before it::
 
-    scene ─▶ tiles ─▶ masks (models) ─▶ features ─▶ store ─▶ classes ─▶ stitch ─▶ labels
-          ─▶ segments ─▶ polygons ─▶ outputs;    pipeline | evaluate see them all
+    scenes ─▶ models ─▶ features ─▶ segments ─▶ outputs ─▶ run ─▶ evaluation ─▶ pipeline
+    classes ───────────────────────────────▲
 
-`scene` reads rasters, `models` alone knows torch, `outputs` writes results. `errors`, `settings`
-and `progress` need the standard library only; so does this module: the other names below are
-loaded when they are first used.
+`errors`, `settings` and `progress` need the standard library only; so does this module: the other
+names below are loaded when they are first used.
 
 >>> import alps_geo
 >>> outputs = alps_geo.label("scene.tif", "out", n_classes=12)  # doctest: +SKIP

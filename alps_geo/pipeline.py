@@ -11,8 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ._environment import notes, with_own_data
 from ._memory import share_allocator
 from .classes import file as classfile
@@ -26,9 +24,9 @@ from .models.masks import MaskModel, follows_colour
 from .outputs.writing import Outputs
 from .progress import NoProgress, Progress, Stopwatch
 from .run.assembly import grid_to_json
+from .run.classes import find_classes
 from .run.folder import RunFolder
 from .run.jobs import Job, run_jobs
-from .run.library import batches, predict
 from .run.pools import end_if_unguarded, most_processes
 from .run.record import describe_scene, describe_settings, describe_software, read_record
 from .run.results import Results, open_results
@@ -139,7 +137,7 @@ def label_scenes(
     _label_tiles(run, opened, settings, model, sources)
     for scene_run in run.scenes:
         scene_run.assemble(settings.outputs, clock)
-    classes = _find_classes(run, classes, settings.classes)
+    classes = find_classes(run, classes, settings.classes)
     record = {
         "software": describe_software(),
         "settings": describe_settings(settings),
@@ -200,7 +198,7 @@ def classify(
                 "the class model was made with another stretch than this run: the same colours look"
                 " different to it; `label()` with `classes` uses the model's own"
             )
-    found = _find_classes(run, model, wanted)
+    found = find_classes(run, model, wanted)
     record["settings"]["classes"] = wanted.to_json()
     record["class_model"] = checksum
     with open_results(run, record) as results:
@@ -388,22 +386,3 @@ def _label_tiles(
             f"`workers` is {settings.run.workers}, and Windows allows {most}: {most} are used"
         )
     run_jobs(jobs, model, sources, settings.run, count, tick)
-
-
-def _find_classes(run: Run, given: ClassModel | None, settings: ClassSettings) -> ClassModel | None:
-    """Return the given class model, or one fitted to all segments; None where there are none."""
-    segments = [part.load_segments() for part in run.scenes]
-    if not any(len(part) for part in segments):
-        run.clock.warning("no segment was found: everything stays unlabelled")
-        return given
-    if given is not None:
-        return given
-    run.clock.stage("classes")
-    features = [batch for part in segments for batch in batches(part.features)]
-    pixels = [batch for part in segments for batch in batches(part.area_px)]
-    model = ClassModel(settings, run.schema(segments)).fit(features, run.clock, areas=pixels)
-    areas = np.zeros(settings.n_classes)
-    for part in segments:
-        found = predict(model, part)
-        areas += np.bincount(found.class_id, part.area_px, minlength=settings.n_classes)
-    return model.order_by_area(areas)

@@ -7,6 +7,9 @@ white, black or middle grey, which maps use for paper, ink and unlabelled ground
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 # fmt: off
 PALETTE: tuple[str, ...] = (
     "#5a9e48", "#245a96", "#e8d48c", "#7c3424", "#a8849c", "#ccc0fc", "#9084e4", "#78e4cc",
@@ -19,6 +22,13 @@ PALETTE: tuple[str, ...] = (
     "#009060", "#545478", "#6c8418", "#d86060", "#b4a878", "#b43c78", "#6c6c48", "#a85430",
 )
 # fmt: on
+
+# Colours of the ground are dull: from them to those of maps, they are this much more vivid.
+_VIVID = 2.0
+# How much lightness counts beside hue and vividness.
+_LIGHTNESS = 0.5
+#: Classes up to which all colours come from those that the colour-blind tell apart.
+_FEW, _SAFE = 8, 12
 
 # How far later rounds of the palette go to white (above 0) or to black (below 0).
 _SHADES = (0.0, 0.35, -0.3, 0.6)
@@ -43,3 +53,34 @@ def color_of(class_id: int) -> str:
     goal = 255 if shade > 0 else 0
     channels = bytes.fromhex(PALETTE[place][1:])
     return "#" + bytes(round(value + (goal - value) * abs(shade)) for value in channels).hex()
+
+
+def match_colors(ground: NDArray[np.floating]) -> list[str]:
+    """Choose colours that resemble the ground: water bluish, plants greenish, sand sandy.
+
+    Of the palette's colours, each class gets one of its own, so that all stay apart, and the sum
+    of squared differences in CIELAB is the least that can be.
+
+    Parameters
+    ----------
+    ground : ndarray, shape (n_classes, 3)
+        Mean red, green and blue of each class, from 0 to 255.
+
+    Returns
+    -------
+    list of str
+        `#rrggbb` for each class; from the 65th on those of `color_of`.
+    """
+    # Imported here because the legend of a package needs neither.
+    from scipy.optimize import linear_sum_assignment
+    from skimage.color import rgb2lab
+
+    known = np.asarray(ground, np.float64)[: len(PALETTE)]
+    choice = PALETTE[:_SAFE] if len(known) <= _FEW else PALETTE
+    scale = np.array([_LIGHTNESS, 1.0, 1.0])
+    offered = np.array([list(bytes.fromhex(color[1:])) for color in choice])
+    wanted, offers = (rgb2lab(colors[np.newaxis] / 255)[0] for colors in (known, offered))
+    wanted = wanted * [1.0, _VIVID, _VIVID]
+    costs = np.square((wanted[:, np.newaxis] - offers) * scale).sum(axis=2)
+    places = linear_sum_assignment(costs)[1]
+    return [*(choice[place] for place in places), *map(color_of, range(len(known), len(ground)))]

@@ -64,6 +64,30 @@ def pool_features(spans: Spans, embedding: Embedding, shape: tuple[int, int]) ->
     return Features(values, embedding.names, embedding.weights)
 
 
+def mean_colors(spans: Spans, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Average the colour of each mask's pixels.
+
+    Parameters
+    ----------
+    spans : Spans
+        The masks' pixels; none may be empty.
+    pixels : ndarray of uint8, shape (height, width, 3)
+
+    Returns
+    -------
+    ndarray of float32, shape (n_masks, 3)
+        Red, green and blue, from 0 to 255.
+    """
+    height, width, _ = pixels.shape
+    # Sums along rows: a span's is the difference of two of them, exact as all are whole numbers.
+    sums = np.zeros((height, width + 1, 3), np.int64)
+    np.cumsum(pixels, axis=1, out=sums[:, 1:])
+    row, start, stop = spans.values.T
+    totals = np.zeros((len(spans), 3), np.int64)
+    np.add.at(totals, spans.owners, sums[row, stop] - sums[row, start])
+    return (totals / spans.areas[:, np.newaxis]).astype(np.float32)
+
+
 def _weigh_across(
     spans: Spans, shape: tuple[int, int], cols: int, stride: float
 ) -> sparse.csr_array:

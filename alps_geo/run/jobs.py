@@ -20,7 +20,7 @@ from .._environment import with_own_data
 from .._memory import return_freed_memory
 from ..errors import OutputError, ReadError, SceneError, WorkerError
 from ..features.choosing import load_features
-from ..features.pooling import Features
+from ..features.pooling import Features, mean_colors
 from ..features.sources import FeatureSource, TileView, describe_masks
 from ..models import load_model
 from ..models.masks import Embedding, MaskModel, Masks, gate
@@ -253,7 +253,9 @@ def _describe(
         "features": time.perf_counter() - gated,
     }
     dropped, invalid = (Spans.from_bitmaps(bitmap[np.newaxis]) for bitmap in (too_large, ~valid))
-    return TileResult(masks, features, dropped, invalid, counts, seconds)
+    return TileResult(
+        masks, features, dropped, invalid, counts, seconds, mean_colors(masks.spans, pixels.rgb)
+    )
 
 
 def _empty_result(pixels: _Pixels) -> TileResult:
@@ -263,7 +265,16 @@ def _empty_result(pixels: _Pixels) -> TileResult:
     features = Features(np.zeros((0, 0), np.float32), (), np.zeros(0, np.float32))
     gated, invalid = Spans.from_bitmaps(nothing), Spans.from_bitmaps(~nothing)
     seconds = {"read": pixels.seconds}
-    return TileResult(masks, features, gated, invalid, counts, seconds, pixels.unreadable)
+    return TileResult(
+        masks,
+        features,
+        gated,
+        invalid,
+        counts,
+        seconds,
+        np.zeros((0, 3), np.float32),
+        pixels.unreadable,
+    )
 
 
 def run_jobs(

@@ -20,6 +20,8 @@ from .painting import TILES_BETWEEN, Painting
 from .stitching import Stitching
 from .tile_results import TileResult
 
+_COLOR_NAMES = ("red", "green", "blue")
+
 
 @dataclass(frozen=True)
 class Segments:
@@ -33,6 +35,8 @@ class Segments:
         Visible pixels.
     predicted_iou, stability : ndarray of float32, shape (n_segments,)
         From 0 to 1.
+    colors : ndarray of float32, shape (n_segments, 3)
+        Mean red, green and blue, from 0 to 255; NaN in runs of versions that kept none.
     features : ndarray of float32, shape (n_segments, n_features)
         Means over the segments' masks, weighted by pixels; mapped from disk.
     feature_names : tuple of str, length n_features
@@ -43,6 +47,7 @@ class Segments:
     area_px: NDArray[np.int64]
     predicted_iou: NDArray[np.float32]
     stability: NDArray[np.float32]
+    colors: NDArray[np.float32]
     features: NDArray[np.float32]
     feature_names: tuple[str, ...]
     feature_weights: NDArray[np.float32]
@@ -75,43 +80,66 @@ def build_segments(
     Segments
     """
     segment_id = np.flatnonzero(painting.visible)
-    row_of = np.full(stitching.n_segments + 1, -1, np.int64)
-    row_of[segment_id] = np.arange(len(segment_id))
-    counted = (stitching.weight > 0) & (stitching.segment > 0)
-    parts = np.bincount(stitching.segment[counted], minlength=len(row_of))
-    shared_row = np.cumsum(parts > 1) - 1
     names, weights = _feature_columns(tiles, read)
-    sums = np.zeros((np.count_nonzero(parts > 1), len(names)))
+    colors = np.zeros((len(segment_id), 3), np.float32)
     with replacing(folder / "features.npy") as temporary:
         shape = (len(segment_id), len(names))
         features = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-        for index in range(len(tiles)):
-            if index % TILES_BETWEEN == 0:
-                return_freed_memory()
-            values = read(index).features.values
-            if not len(values):
-                continue  # a tile without a valid pixel does not even know the features' names
-            chosen = stitching.masks_of(index)
-            number = np.where(counted[chosen], stitching.segment[chosen], 0)
-            alone = (parts[number] == 1) & (row_of[number] >= 0)
-            features[row_of[number[alone]]] = values[alone]
-            several = parts[number] > 1
-            pixels = stitching.weight[chosen][several, np.newaxis]
-            np.add.at(sums, shared_row[number[several]], values[several] * pixels.astype(float))
-        total = np.bincount(stitching.segment, stitching.weight, minlength=len(row_of))
-        mixed = segment_id[parts[segment_id] > 1]
-        features[row_of[mixed]] = sums[shared_row[mixed]] / total[mixed, np.newaxis]
+        _average(segment_id, stitching, len(tiles), read, features, colors)
         features.flush()
     table = {
         "segment_id": segment_id.astype(np.uint32),
         "area_px": painting.visible[segment_id],
         "predicted_iou": stitching.predicted_iou[segment_id],
         "stability": stitching.stability[segment_id],
+        **dict(zip(_COLOR_NAMES, colors.T, strict=True)),
     }
     header = json.dumps({"names": names, "weights": weights})
     with replacing(folder / "segments.parquet") as temporary:
         pq.write_table(pa.table(table).replace_schema_metadata({"alps_geo": header}), temporary)
     return load_segments(folder)
+
+
+def _average(
+    segment_id: NDArray[np.integer],
+    stitching: Stitching,
+    n_tiles: int,
+    read: Callable[[int], TileResult],
+    features: NDArray[np.float32],
+    colors: NDArray[np.float32],
+) -> None:
+    """Fill features and colours, a row per segment, with the means over each segment's masks.
+
+    Rows of segments with one mask are written as they come, since there are many; only those of
+    several masks are summed up in memory.
+    """
+    row_of = np.full(stitching.n_segments + 1, -1, np.int64)
+    row_of[segment_id] = np.arange(len(segment_id))
+    counted = (stitching.weight > 0) & (stitching.segment > 0)
+    parts = np.bincount(stitching.segment[counted], minlength=len(row_of))
+    shared_row = np.cumsum(parts > 1) - 1
+    targets = (features, colors)
+    sums = [np.zeros((np.count_nonzero(parts > 1), target.shape[1])) for target in targets]
+    for index in range(n_tiles):
+        if index % TILES_BETWEEN == 0:
+            return_freed_memory()
+        result = read(index)
+        if not len(result.features.values):
+            continue  # a tile without a valid pixel does not even know the features' names
+        chosen = stitching.masks_of(index)
+        number = np.where(counted[chosen], stitching.segment[chosen], 0)
+        alone = (parts[number] == 1) & (row_of[number] >= 0)
+        several = parts[number] > 1
+        pixels = stitching.weight[chosen][several, np.newaxis].astype(float)
+        for values, target, total in zip(
+            (result.features.values, result.colors), targets, sums, strict=True
+        ):
+            target[row_of[number[alone]]] = values[alone]
+            np.add.at(total, shared_row[number[several]], values[several] * pixels)
+    weight = np.bincount(stitching.segment, stitching.weight, minlength=len(row_of))
+    mixed = segment_id[parts[segment_id] > 1]
+    for target, total in zip(targets, sums, strict=True):
+        target[row_of[mixed]] = total[shared_row[mixed]] / weight[mixed, np.newaxis]
 
 
 def _feature_columns(
@@ -149,8 +177,11 @@ def load_segments(folder: Path) -> Segments:
             " `overwrite`"
         ) from error
     columns = {name: table[name].to_numpy() for name in table.column_names}
+    unknown = np.full(len(table), np.nan, np.float32)
+    colors = np.stack([columns.pop(name, unknown) for name in _COLOR_NAMES], axis=1)
     return Segments(
         **columns,
+        colors=colors,
         features=features,
         feature_names=tuple(header["names"]),
         feature_weights=np.array(header["weights"], np.float32),

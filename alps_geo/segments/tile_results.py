@@ -39,6 +39,8 @@ class TileResult:
     counts : GateCounts
     seconds : dict
         Wall time by step.
+    colors : ndarray of float32, shape (n_masks, 3)
+        Mean red, green and blue, from 0 to 255; NaN in files of versions that kept none.
     unreadable : str
         Why the tile's pixels could not be read; empty where they could.
     """
@@ -49,6 +51,7 @@ class TileResult:
     invalid: Spans
     counts: GateCounts
     seconds: dict[str, float]
+    colors: NDArray[np.float32]
     unreadable: str = ""
 
 
@@ -74,6 +77,7 @@ def write_tile(path: Path, result: TileResult) -> None:
         **{name: pa.array(masks.spans.boxes[:, i]) for i, name in enumerate(_BOX_NAMES)},
         "point": _matrix_column(masks.points),
         "features": _matrix_column(features.values),
+        "color": _matrix_column(result.colors),
     }
     header = {
         "names": features.names,
@@ -120,6 +124,7 @@ def read_tile(path: Path) -> TileResult:
         _one_set(header["invalid"]),
         GateCounts(**header["counts"]),
         header["seconds"],
+        _colors_of(table),
         header["unreadable"],
     )
 
@@ -162,6 +167,12 @@ def _matrix(table: pa.Table, name: str) -> NDArray[Any]:
         return np.zeros(0, np.float32)
     values: NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
     return values
+
+
+def _colors_of(table: pa.Table) -> NDArray[np.float32]:
+    if "color" not in table.column_names:
+        return np.full((len(table), 3), np.nan, np.float32)
+    return _matrix(table, "color").reshape(-1, 3)
 
 
 def _one_set(values: list[list[int]]) -> Spans:

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
-from alps_geo.classes.palette import PALETTE, color_of
+from alps_geo.classes.palette import PALETTE, color_of, match_colors
 
 RECIPE = Path(__file__).parents[2] / "scripts" / "make_palette.py"
 
@@ -76,3 +78,22 @@ def test_the_first_256_classes_have_different_colours() -> None:
 def test_every_class_has_a_colour_that_never_changes(class_id: int) -> None:
     assert re.fullmatch("#[0-9a-f]{6}", color_of(class_id))
     assert color_of(class_id) == color_of(class_id % 256)
+
+
+def test_water_becomes_bluish_plants_greenish_and_sand_sandy(recipe: ModuleType) -> None:
+    ground = np.array([[60, 80, 105], [70, 90, 55], [200, 180, 140]])  # dull, as in real scenes
+    water, plants, sand = recipe.see(recipe.parse_colors(match_colors(ground)), "normal")
+    assert water[2] < -5
+    assert plants[1] < -5
+    assert sand[2] > 5
+    assert sand[0] > max(water[0], plants[0])
+
+
+@given(
+    ground=arrays(np.float64, st.tuples(st.integers(1, 70), st.just(3)), elements=st.floats(0, 255))
+)
+def test_matched_colours_differ_and_are_the_palette_s(ground: NDArray[np.float64]) -> None:
+    colors = match_colors(ground)
+    assert len(set(colors)) == len(colors) == len(ground)
+    assert set(colors[:64]) <= set(PALETTE[:12] if len(ground) <= 8 else PALETTE)
+    assert colors == match_colors(ground)

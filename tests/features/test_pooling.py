@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from alps_geo.features.pooling import pool_features
+from alps_geo.features.pooling import mean_colors, pool_features
 from alps_geo.models.masks import Embedding
 from alps_geo.scenes.spans import Spans
 
@@ -108,3 +108,14 @@ def test_the_authors_pooling_divides_by_the_number_of_nonzero_products() -> None
     products = (masks[:, None] * resize(values)[None]).numpy()
     expected = products.sum(axis=(2, 3)) / np.count_nonzero(products, axis=(2, 3))
     assert pooled.values == pytest.approx(expected, rel=1e-4)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_mask_has_the_mean_colour_of_its_pixels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (6, 9, 3), np.uint8)
+    bitmaps = rng.random((4, 6, 9)) < 0.4
+    bitmaps[:, 0, 0] = True
+    wanted = [pixels[bitmap].mean(axis=0) for bitmap in bitmaps]
+    found = mean_colors(Spans.from_bitmaps(bitmaps), pixels)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)

@@ -25,7 +25,9 @@ def make_record(count: int) -> TileResult:
     masks = Masks.from_spans(Spans.from_bitmaps(pictures), rng.random(count), rng.random(count))
     extra = Spans.from_bitmaps(rng.random((1, 20, 30)) < 0.1)
     features = Features(values, ("a", "b", "c"), np.array([1, 2, 0.5], np.float32))
-    return TileResult(masks, features, extra, extra, GateCounts(9, 1, 2, count), {"read": 0.5})
+    colors = rng.uniform(0, 255, (count, 3)).astype(np.float32)
+    counts = GateCounts(9, 1, 2, count)
+    return TileResult(masks, features, extra, extra, counts, {"read": 0.5}, colors)
 
 
 @pytest.mark.parametrize("count", [0, 1, 40])
@@ -47,6 +49,7 @@ def test_a_record_comes_back_as_it_was_written(tmp_path: Path, count: int) -> No
     assert (again.features.values == record.features.values).all()
     assert again.features.names == record.features.names
     assert (again.features.weights == record.features.weights).all()
+    assert (again.colors == record.colors).all()
     assert (again.counts, again.seconds) == (record.counts, record.seconds)
 
 

@@ -60,6 +60,9 @@ class StitchedScene:
                 yield int(facts[0]), float(facts[1]), int(facts[2]), tile
 
 
+NO_COLORS = np.zeros((0, 3), np.float32)
+
+
 def label(scene: NDArray[np.int64], tile: Tile, model: FakeModel) -> TileResult:
     pixels = draw_objects(scene[tile.window.slices])
     valid = np.ones(pixels.shape[:2], bool)
@@ -67,7 +70,7 @@ def label(scene: NDArray[np.int64], tile: Tile, model: FakeModel) -> TileResult:
     features = pool_features(masks.spans, embedding, valid.shape)
     nothing = Spans.from_bitmaps(np.zeros((1, *valid.shape), bool))
     counts = GateCounts(len(masks), 0, 0, len(masks))
-    return TileResult(masks, features, nothing, nothing, counts, {})
+    return TileResult(masks, features, nothing, nothing, counts, {}, NO_COLORS)
 
 
 def pairs(first: NDArray[np.generic], second: NDArray[np.generic]) -> set[tuple[int, int]]:
@@ -196,7 +199,7 @@ def paint_rectangles(tmp_path: Path, *seen: list[tuple[int, int, int, int]]) -> 
         masks.append(Masks.from_spans(Spans.from_bitmaps(clipped)))
     nothing = Spans.from_bitmaps(np.zeros((1, 64, 96), bool))
     counts = GateCounts(0, 0, 0, 0)
-    records = [TileResult(some, None, nothing, nothing, counts, {}) for some in masks]
+    records = [TileResult(some, None, nothing, nothing, counts, {}, NO_COLORS) for some in masks]
     stitching = stitch(tiles, masks.__getitem__)
     grid = Grid(None, None, 64, 160)
     return paint_scene(tmp_path / "s.tif", grid, tiles, records.__getitem__, stitching)
@@ -228,7 +231,7 @@ def test_labels_end_where_a_tile_saw_a_border_rather_than_at_the_line_between_tw
     masks.append(Masks.empty())
     nothing = Spans.from_bitmaps(np.zeros((1, 64, 96), bool))
     counts = GateCounts(1, 0, 0, 1)
-    records = [TileResult(some, None, nothing, nothing, counts, {}) for some in masks]
+    records = [TileResult(some, None, nothing, nothing, counts, {}, NO_COLORS) for some in masks]
     stitching = stitch(tiles, masks.__getitem__)
     cores = paint_cores(Window(0, 0, 64, 160), tiles, records.__getitem__, stitching)
     image = np.concatenate([ids for _, ids, _ in cores], axis=1)
@@ -244,7 +247,7 @@ def test_small_segments_are_painted_on_top_of_large_ones(tmp_path) -> None:
     masks = Masks.from_spans(Spans.from_bitmaps(bitmaps))
     tiles = plan_tiles(64, 64, TileSettings(64, 0))
     nothing = Spans.from_bitmaps(np.zeros((1, 64, 64), bool))
-    record = TileResult(masks, None, nothing, nothing, GateCounts(2, 0, 0, 2), {})
+    record = TileResult(masks, None, nothing, nothing, GateCounts(2, 0, 0, 2), {}, NO_COLORS)
     stitching = stitch(tiles, lambda index: masks)
     grid = Grid(None, None, 64, 64)
     painting = paint_scene(tmp_path / "s.tif", grid, tiles, lambda index: record, stitching)

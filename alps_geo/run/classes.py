@@ -1,0 +1,57 @@
+"""The classes of a run: found among the segments of all its scenes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..classes.model import ClassModel
+from ..classes.palette import match_colors
+from ..settings import ClassSettings
+from .library import batches, predict
+from .run import Run
+
+
+def find_classes(run: Run, given: ClassModel | None, settings: ClassSettings) -> ClassModel | None:
+    """Return the given class model, or one fitted to all segments; None where there are none.
+
+    Parameters
+    ----------
+    run : Run
+        Its scenes are assembled.
+    given : ClassModel or None
+    settings : ClassSettings
+
+    Returns
+    -------
+    ClassModel or None
+        A fitted one has ids by area, and colours like those of the ground.
+    """
+    segments = [part.load_segments() for part in run.scenes]
+    if not any(len(part) for part in segments):
+        run.clock.warning("no segment was found: everything stays unlabelled")
+        return given
+    if given is not None:
+        return given
+    run.clock.stage("classes")
+    features = [batch for part in segments for batch in batches(part.features)]
+    pixels = [batch for part in segments for batch in batches(part.area_px)]
+    model = ClassModel(settings, run.schema(segments)).fit(features, run.clock, areas=pixels)
+    size = settings.n_classes
+    areas, colors = np.zeros(size), np.zeros((size, 3))
+    for part in segments:
+        class_id = predict(model, part).class_id
+        areas += np.bincount(class_id, part.area_px, minlength=size)
+        for channel in range(3):
+            weights = part.area_px * part.colors[:, channel]
+            colors[:, channel] += np.bincount(class_id, weights, minlength=size)
+    return _color(model.order_by_area(areas), areas, colors)
+
+
+def _color(model: ClassModel, areas: NDArray[np.float64], sums: NDArray[np.float64]) -> ClassModel:
+    """Give classes colours like those of the ground, where these are known."""
+    if not np.isfinite(sums).all():
+        return model  # tiles of a version that kept no colours
+    by_area = np.argsort(-areas, kind="stable")
+    used = by_area[areas[by_area] > 0]
+    return model.recolor(dict(enumerate(match_colors(sums[used] / areas[used, np.newaxis]))))
