@@ -55,7 +55,7 @@ def label(
     out : path
         Folder of the results.
     progress : Progress, optional
-        Who listens, and may cancel.
+        The progress listener, which may also cancel.
     **options
         The command's options by their long names: `n_classes=8`, `tile_size=512`, ...
 

@@ -39,7 +39,7 @@ def without_secrets(text: str) -> str:
 
 
 class Progress(Protocol):
-    """Who listens to a run: a terminal, a parent process, a test.
+    """A progress listener: a terminal, a parent process, a test.
 
     Any method may raise `Cancelled`: the run then stops where it is, and what is finished stays.
     """

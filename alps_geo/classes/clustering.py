@@ -265,7 +265,7 @@ def _nearest_of_few(
 
 
 def squared_distance(rows: Rows, centers: Rows) -> Rows:
-    """Return the squared distance of each row to a centre, the same to the last bit in any company.
+    """Return each row's squared distance to a centre; no bit depends on the other rows.
 
     Columns are added one by one: numpy's own sums change their order with the array's shape.
 

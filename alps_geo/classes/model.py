@@ -24,7 +24,7 @@ from .clustering import cluster, margin, nearest, update_online
 from .legend import Legend
 from .sampling import BLOCK, Rows, Weighted, reblock, sketch, weigh
 from .schema import FeatureBlock, FeatureSchema
-from .whitening import choose_reach, draw_in, measure_axes, rotate
+from .whitening import choose_reach, compress, measure_axes, rotate
 
 SAMPLE_SIZE = 20000
 _LEARNED = {
@@ -69,14 +69,14 @@ class ClassModel:
     Attributes
     ----------
     centers_ : ndarray of float64, shape (n_centers, n_features)
-        In standardised, drawn in, weighted, whitened features.
+        In standardised, log-compressed, weighted, whitened features.
     counts_ : ndarray of int64, shape (n_centers,)
         Segments each centre was made from.
     class_of_center_ : ndarray of int32, shape (n_centers,)
     mean_, scale_ : ndarray of float64, shape (n_features,)
         What standardises features: (value - mean) / scale.
     reach_ : float
-        Standard deviations beyond which values then are drawn in; infinite where none are.
+        Standard deviations beyond which values are log-compressed; infinite where none are.
     axes_ : ndarray of float64, shape (n_features, n_features)
         What whitens them then; see `whitening`.
     legend_ : Legend
@@ -388,7 +388,7 @@ class ClassModel:
 
     def _standardise(self, features: NDArray[np.floating]) -> Rows:
         rows = (features.astype(np.float64) - self.mean_) / self.scale_
-        return draw_in(rows, self.reach_) * self.schema.weights
+        return compress(rows, self.reach_) * self.schema.weights
 
     def _transform(self, features: NDArray[np.floating]) -> Rows:
         return rotate(self._standardise(features), self.axes_)

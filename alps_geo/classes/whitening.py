@@ -31,7 +31,7 @@ def choose_reach(columns: int) -> float:
     return _REACH if columns <= _MAX_COLUMNS else np.inf
 
 
-def draw_in(rows: Rows, reach: float) -> Rows:
+def compress(rows: Rows, reach: float) -> Rows:
     """Let what values exceed `reach` by grow as a logarithm; their order stays.
 
     Parameters
@@ -61,7 +61,7 @@ def measure_axes(sample: Rows, seed: int) -> Rows:
     Parameters
     ----------
     sample : ndarray of float64, shape (n_sampled, n_columns)
-        Standardised, drawn in and weighted.
+        Standardised, log-compressed and weighted.
     seed : int
 
     Returns
@@ -87,7 +87,7 @@ def measure_axes(sample: Rows, seed: int) -> Rows:
 
 
 def rotate(rows: Rows, axes: Rows) -> Rows:
-    """Multiply rows by a matrix, each the same to the last bit in any company.
+    """Multiply rows by a matrix; no bit of a row depends on the other rows.
 
     Parameters
     ----------

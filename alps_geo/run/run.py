@@ -32,7 +32,7 @@ class Run:
     manifest : mapping
         What the stored tiles depend on.
     clock : Stopwatch
-        Who listens.
+        The progress listener.
     """
 
     out: Path

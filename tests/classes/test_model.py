@@ -29,7 +29,7 @@ from alps_geo.classes.model import ClassModel
 from alps_geo.classes.palette import PALETTE
 from alps_geo.classes.sampling import BLOCK, Weighted, reblock, sketch, weigh
 from alps_geo.classes.schema import FeatureSchema
-from alps_geo.classes.whitening import choose_reach, draw_in, measure_axes, rotate
+from alps_geo.classes.whitening import choose_reach, compress, measure_axes, rotate
 from alps_geo.errors import ModelError, OutputError, SettingsError
 from alps_geo.progress import RecordedProgress
 from alps_geo.settings import ClassSettings
@@ -83,7 +83,7 @@ def test_more_rows_than_the_sample_are_clustered_as_well_as_by_full_k_means() ->
     values = values[np.argsort(values[:, 0])]  # the worst order for online k-means
     model = ClassModel(ClassSettings(n_classes=12), make_schema(8)).fit(cut(values, [9, 20000]))
     rows = (values - values.mean(axis=0, dtype=float)) / values.std(axis=0, dtype=float)
-    rows = rotate(draw_in(rows, model.reach_), model.axes_)
+    rows = rotate(compress(rows, model.reach_), model.axes_)
     full = KMeans(12, n_init=3, random_state=1).fit(rows)
     assert model.inertia_ <= 1.02 * full.inertia_
     ours = ((rows - model.centers_[nearest(rows, model.centers_)]) ** 2).sum()
@@ -235,7 +235,7 @@ def test_rows_are_drawn_in_then_weighted_then_whitened() -> None:
     values[::50] *= 5
     weights = np.linspace(0.5, 2, 6)
     model = ClassModel(ClassSettings(n_classes=5), make_schema(6, weights.tolist())).fit([values])
-    rows = draw_in((values - model.mean_) / model.scale_, model.reach_) * weights
+    rows = compress((values - model.mean_) / model.scale_, model.reach_) * weights
     np.testing.assert_allclose(model.axes_, measure_axes(rows, 0), rtol=1e-6)
     rows = rotate(rows, model.axes_)
     index = nearest(rows, model.centers_)
@@ -262,13 +262,13 @@ def test_values_far_out_are_drawn_in_and_keep_their_order(
     values: list[float], reach: float
 ) -> None:
     rows = np.sort(values)[:, np.newaxis]
-    drawn = draw_in(rows, reach)
+    drawn = compress(rows, reach)
     near = np.abs(rows) <= reach
     assert (drawn[near] == rows[near]).all()
     assert (np.diff(drawn[:, 0]) >= 0).all()
     assert (np.sign(drawn) == np.sign(rows)).all()
     assert (np.abs(drawn) <= np.abs(rows)).all()
-    alone = np.concatenate([draw_in(row[np.newaxis], reach) for row in rows])
+    alone = np.concatenate([compress(row[np.newaxis], reach) for row in rows])
     assert alone.tobytes() == drawn.tobytes()
 
 

@@ -52,7 +52,7 @@ class SharedLayer:
     crossed : Tensor, shape (layers so far * heads, depth + 1, n)
         Twice their covariance with what prompts write, per channel that this is made of.
     keys : Tensor, shape (heads, depth, n)
-        After the layer: image tokens as prompts' tokens that read them ask them.
+        After the layer: keys of the image tokens for the attention from prompts to the image.
     values : Tensor, shape (heads, depth, n)
         After the layer: what these read.
     """
