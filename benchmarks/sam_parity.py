@@ -82,13 +82,13 @@ def found_again(ours: Records, original: Records, least: float = 0.98) -> float:
     """Return the share of the original's masks that we have too, at an IoU of `least`."""
     if not ours or not original:
         return float(len(ours) == len(original))
-    mine = np.stack([record["segmentation"].ravel() for record in ours]).astype(np.float32)
-    hits = 0
-    for record in original:
-        mask: NDArray[np.float32] = record["segmentation"].ravel().astype(np.float32)
-        both = mine @ mask
-        hits += bool((both / (mine.sum(1) + mask.sum() - both)).max() >= least)
-    return hits / len(original)
+    mine, theirs = (
+        np.stack([record["segmentation"].ravel() for record in records]).astype(np.float32)
+        for records in (ours, original)
+    )
+    both = mine @ theirs.T
+    either = mine.sum(1)[:, None] + theirs.sum(1) - both
+    return float(((both / either).max(axis=0) >= least).mean())
 
 
 def run_case(sam: Sam, image: NDArray[np.uint8], options: dict[str, Any]) -> tuple[Agreement, ...]:

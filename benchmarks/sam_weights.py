@@ -23,11 +23,14 @@ from skimage.segmentation import slic
 from skimage.transform import resize
 from torch.nn import functional
 
+from alps_geo.models.sam.checkpoint import Architecture, assemble
 from alps_geo.models.sam.mobile import MOBILE_SAM, TinyEncoder
 
 Pixels = NDArray[np.uint8]
 #: Regions in the image that the three masks of a prompt learn: parts, objects, wholes.
 REGIONS = (300, 80, 20)
+#: A model that a CPU runs in a moment, to try programs with.
+TINY = Architecture("tiny", 256, 16, 7, 48, 2, 3, (1,), 64, 128, 2)
 
 
 def read_image(path: str | None, side: int = 1024, row: int = 0, col: int = 0) -> Pixels:
@@ -57,13 +60,17 @@ def draw_image(side: int, seed: int = 0) -> Pixels:
     return np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
 
 
-def seeded_sam(seed: int = 0, *, mobile: bool = False) -> Sam:
-    """Return vit_b, or MobileSAM, with seeded random weights."""
+def seeded_sam(
+    seed: int = 0, kind: str = "vit_b", *, mobile: bool = False, device: str = "cpu"
+) -> Sam:
+    """Return vit_b, another of Meta's models, `tiny` or MobileSAM, with seeded random weights."""
     torch.manual_seed(seed)
-    sam: Sam = sam_model_registry["vit_b"]()
-    if mobile:
-        sam.image_encoder = TinyEncoder(MOBILE_SAM, sam.image_encoder.img_size)
-    return sam.eval()
+    # Made on the device: a CPU takes a while to draw the weights of vit_h.
+    with torch.device(device):
+        sam: Sam = assemble(TINY) if kind == TINY.name else sam_model_registry[kind]()
+        if mobile:
+            sam.image_encoder = TinyEncoder(MOBILE_SAM, sam.image_encoder.img_size)
+    return sam.to(device).eval()
 
 
 def region_maps(image: Pixels, side: int) -> torch.Tensor:
@@ -84,20 +91,20 @@ def fit_decoder(
     predictor = SamPredictor(sam)
     predictor.set_image(image)
     features = functional.adaptive_avg_pool2d(predictor.features, grid).clone()
-    maps = region_maps(image, 4 * grid)
+    maps = region_maps(image, 4 * grid).to(sam.device)
     rng = np.random.default_rng(seed)
     learned = [value.requires_grad_() for value in sam.mask_decoder.parameters()]
     optimizer = torch.optim.AdamW(learned, lr=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps)
     pe = sam.prompt_encoder.pe_layer((grid, grid))[None].detach()
-    scale = 1024 // (4 * grid)
+    scale = sam.image_encoder.img_size // (4 * grid)
     for step in range(steps):
-        points = torch.from_numpy(rng.integers(0, 4 * grid, (batch, 2)))
+        points = torch.from_numpy(rng.integers(0, 4 * grid, (batch, 2))).to(sam.device)
         mine = maps[:, points[:, 1], points[:, 0]].t()[:, :, None, None]
         targets = (maps == mine).float()
         with torch.no_grad():
             coords = (points[:, None, :] * scale + scale // 2).float()
-            labels = torch.ones(batch, 1, dtype=torch.int)
+            labels = torch.ones(batch, 1, dtype=torch.int, device=sam.device)
             sparse, _ = sam.prompt_encoder(points=(coords, labels), boxes=None, masks=None)
         logits, iou = sam.mask_decoder(
             image_embeddings=features,
@@ -134,8 +141,9 @@ def set_scales(sam: Sam, image: Pixels, *, confident: float = 0.54, stable: floa
     """Scale the decoder's outputs so that set shares of the candidates pass SAM's thresholds."""
     predictor = SamPredictor(sam)
     predictor.set_image(image)
-    points = torch.from_numpy(build_point_grid(8) * 1024)[:, None, :]
-    ones = torch.ones(len(points), 1, dtype=torch.int)
+    grid = build_point_grid(8) * sam.image_encoder.img_size
+    points = torch.from_numpy(grid)[:, None, :].to(sam.device)
+    ones = torch.ones(len(points), 1, dtype=torch.int, device=sam.device)
     logits, scores = [], []
     for start in range(0, len(points), 4):
         part = slice(start, start + 4)
@@ -169,7 +177,7 @@ def make_weights(image: Pixels, *, steps: int = 400, seed: int = 0, mobile: bool
     sam = seeded_sam(seed, mobile=mobile)
     fit_decoder(sam, image, steps=steps, seed=seed)
     set_scales(sam, image)
-    return sam.eval()
+    return sam.to(device).eval()
 
 
 def main() -> None:
