@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from sam_parity import compare, found_again
+from sam_parity import compare
 from sam_weights import draw_image, fit_decoder, seeded_sam, set_scales
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam
@@ -40,8 +40,8 @@ Pixels = NDArray[np.uint8]
 Records = list[dict[str, Any]]
 Generator = SamAutomaticMaskGenerator | MaskGenerator
 
-#: The original's default batch, and one that fills a GPU.
-ORIGINAL_BATCHES = (64, 256)
+#: Prompts at once: the original's default, and what fills a large GPU.
+BATCHES = (64, 256)
 #: SAM's own threshold, which both generators have by default.
 PREDICTED_IOU = 0.88
 #: Nothing is predicted to be as good as this, so that no mask is made.
@@ -80,11 +80,11 @@ def make_sam(kind: str, tile: Pixels, options: argparse.Namespace) -> Sam:
 
 
 def make_generator(name: str, sam: Sam, points: int) -> Generator:
-    """Return the generator of a variant: `original-<batch>` or `ours-<precision>[-compiled]`."""
-    whose, choice, *rest = name.split("-")
+    """Return the generator of a variant: `original-<batch>` or `ours-<precision>-<batch>`."""
+    whose, *choice, batch = name.split("-")
     if whose == "original":
-        return SamAutomaticMaskGenerator(sam, points, points_per_batch=int(choice))
-    return MaskGenerator(sam, points, precision=choice, compiled="compiled" in rest)
+        return SamAutomaticMaskGenerator(sam, points, points_per_batch=int(batch))
+    return MaskGenerator(sam, points, points_per_batch=int(batch), precision=choice[0])
 
 
 def find_masks(generator: Generator, tiles: Sequence[Pixels]) -> list[Records]:
@@ -223,8 +223,10 @@ def agree(ours: Sequence[Records], others: Sequence[Records]) -> dict[str, Any]:
         "bit_for_bit": sum(part.alike for part in parts),
         "most_pixels": max(part.most_pixels for part in parts),
         "score": max(part.score for part in parts),
-        "found_again": [round(part.found_again, 4) for part in parts],
-        "found_back": [round(found_again(theirs, mine), 4) for mine, theirs in pairs],
+        "found_again": sum(
+            part.found_again * len(theirs) for part, (_, theirs) in zip(parts, pairs, strict=True)
+        )
+        / max(1, sum(len(theirs) for theirs in others)),
     }
 
 
@@ -237,24 +239,18 @@ def check_masks(
     try:
         for tf32 in (False, usual):
             torch.backends.cudnn.allow_tf32 = tf32
-            for name in ("original-64", "ours-fp32"):
-                key = f"{name}{'' if not tf32 else '-tf32'}"
+            for name in ("original-64", "ours-fp32-64"):
+                key = f"{name.split('-')[0]}{', TF32' if tf32 else ''}"
                 found[key] = measure_once(name, sam, tiles, options)[1]
     finally:
         torch.backends.cudnn.allow_tf32 = usual
-    results = {"fp32 : original": agree(found["ours-fp32"], found["original-64"])}
+    pairs = [("ours", "original")]
     if usual:
-        results["fp32 : original, TF32 in cuDNN"] = agree(
-            found["ours-fp32-tf32"], found["original-64-tf32"]
-        )
-        results["original : itself, TF32 in cuDNN"] = agree(
-            found["original-64"], found["original-64-tf32"]
-        )
+        pairs += [("ours, TF32", "original, TF32"), ("original, TF32", "original")]
     if supports_bf16(torch.device(options.device)):
-        found["bf16"] = measure_once("ours-bf16", sam, tiles, options)[1]
-        results["bf16 : fp32"] = agree(found["bf16"], found["ours-fp32"])
-        results["bf16 : original"] = agree(found["bf16"], found["original-64"])
-    return results
+        found["bf16"] = measure_once("ours-bf16-64", sam, tiles, options)[1]
+        pairs += [("bf16", "ours"), ("bf16", "original")]
+    return {f"{mine} : {theirs}": agree(found[mine], found[theirs]) for mine, theirs in pairs}
 
 
 def measure_model(
@@ -317,18 +313,19 @@ def tabulate(results: dict[str, Any], tiles: int) -> str:
         lines.append("| --- |" + " ---: |" * 6)
         for name, row in model.get("agreement", {}).items():
             cells = [str(row[key]) for key in ("masks", "others", "bit_for_bit", "most_pixels")]
-            again = f"{min(row['found_again']):.3f}"
-            lines.append(f"| {name} | {' | '.join(cells)} | {row['score']:.0e} | {again} |")
+            cells += [f"{row['score']:.0e}", f"{row['found_again']:.3f}"]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def parse() -> argparse.Namespace:
     """Return the options."""
-    variants = [f"original-{batch}" for batch in ORIGINAL_BATCHES] + ["ours-fp32", "ours-bf16"]
+    whose = ("original", "ours-fp32", "ours-bf16")
+    variants = [f"{name}-{batch}" for batch in BATCHES for name in whose]
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--image", help="8-bit RGB; drawn tiles without it")
     parser.add_argument(
-        "--models", default="vit_b,vit_h", help="vit_b, vit_l, vit_h, tiny; or files"
+        "--models", default="vit_b,vit_h", help="vit_b, vit_l, vit_h, tiny or files"
     )
     parser.add_argument("--tiles", type=int, default=3)
     parser.add_argument("--side", type=int, default=1024)

@@ -177,7 +177,7 @@ def make_weights(image: Pixels, *, steps: int = 400, seed: int = 0, mobile: bool
     sam = seeded_sam(seed, mobile=mobile)
     fit_decoder(sam, image, steps=steps, seed=seed)
     set_scales(sam, image)
-    return sam.to(device).eval()
+    return sam.eval()
 
 
 def main() -> None:

@@ -121,7 +121,22 @@ class Spans:
         # A pixel outside before every row, and one after all: spans begin and end by turns.
         line = np.zeros(count * height * (width + 1) + 1, bool)
         line[:-1].reshape(count, height, width + 1)[:, :, 1:] = bitmaps
-        starts, stops = np.flatnonzero(line[1:] != line[:-1]).reshape(-1, 2).T
+        return cls.from_changes(np.flatnonzero(line[1:] != line[:-1]), bitmaps.shape)
+
+    @classmethod
+    def from_changes(cls, changes: NDArray[np.int64], shape: tuple[int, ...]) -> Spans:
+        """Make sets from the places where spans begin and end.
+
+        Parameters
+        ----------
+        changes : ndarray of int64, shape (2 * n_spans,)
+            Ascending, in the line of all pixels of bitmaps, row after row, with a pixel outside
+            before each row: how many pixels of the line lie before the change, but for the first.
+        shape : tuple of int
+            Of the bitmaps: n_sets, height, width.
+        """
+        count, height, width = shape
+        starts, stops = changes.reshape(-1, 2).T
         rows, starts = np.divmod(starts, width + 1)
         owners, rows, stops = rows // height, rows % height, stops - rows * (width + 1)
         return cls.gather(owners, np.stack([rows, starts, stops], axis=1).astype(np.int32), count)
@@ -222,10 +237,13 @@ class Spans:
 
     def bitmap(self, index: int, height: int, width: int) -> NDArray[np.bool_]:
         """Return one set as a bitmap, shape (height, width)."""
-        bitmap = np.zeros((height, width), bool)
-        rows, cols = self.take(np.array([index])).pixels()
-        bitmap[rows, cols] = True
-        return bitmap
+        row, start, stop = self.values[self.offsets[index] : self.offsets[index + 1]].T
+        first = row.astype(np.int64) * width
+        # Pixels outside and inside by turns.
+        ends = np.stack([first + start, first + stop], axis=1).ravel()
+        lengths = np.diff(ends, prepend=0, append=height * width)
+        inside = np.arange(len(lengths)) % 2 == 1
+        return np.repeat(inside, lengths).reshape(height, width)
 
     def connected_parts(self) -> tuple[Spans, NDArray[np.int64]]:
         """Split every set into its 8-connected parts.

@@ -17,8 +17,9 @@ from alps_geo.models.sam import encoder as sam_encoder
 from alps_geo.models.sam.cpu import upscaling as sam_cpu_upscaling
 from alps_geo.models.sam.decoder import MaskDecoder
 from alps_geo.models.sam.encoder import ImageEncoder
+from alps_geo.models.sam.generator import encode_rle
 from alps_geo.models.sam.inputs import ImageFrame, normalise, normalise_as_authors
-from alps_geo.models.sam.logits import Resampler, encode_rle
+from alps_geo.models.sam.logits import Resampler
 
 from .sam_models import make_image, make_sam
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from .attention import CrossAttention, SharedRead
 from .image_tokens import ImageLayer, OwnImages, SharedLayer
-from .lanes import Lanes, Workspace
-from .upscaling import Upscaling
+from .lanes import Lanes, Workspace, runs_in_lanes
+from .upscaling import BatchUpscaling, Upscaling
 
 #: Prompts that go through the shared part at once, at least: lanes wait for the first of them.
 _SHARED_PROMPTS = 64
@@ -64,10 +64,12 @@ class _Prompts:
 
 
 def _choose_parts(
-    layers: Sequence[ImageLayer], upscaling: nn.Sequential, *, on_cpu: bool
+    layers: Sequence[ImageLayer], upscaling: nn.Sequential, *, on_cpu: bool, compiled: bool
 ) -> tuple[type[OwnImages], type[Upscaling]]:
     """Return what image tokens and upscaling are computed by."""
     if not on_cpu:
+        return OwnImages, BatchUpscaling
+    if not compiled:
         return OwnImages, Upscaling
     # Imported here because a GPU has no use for it.
     from .cpu import CpuImages, CpuUpscaling
@@ -110,8 +112,9 @@ class MaskDecoder:
             before = self._layers[-1] if self._layers else None
             self._layers.append(ImageLayer(block, positions, reader, before))
         layers = decoder.output_upscaling
-        on_cpu = compiled and sam.device.type == "cpu"
-        self._images, upscaling = _choose_parts(self._layers, layers, on_cpu=on_cpu)
+        self._images, upscaling = _choose_parts(
+            self._layers, layers, on_cpu=runs_in_lanes(sam.device), compiled=compiled
+        )
         self._upscaling = upscaling(layers, self._layers[-1].bias, dtype)
         self._folded = self._upscaling.fold(self._layers[-1].value_weight)
         self._lanes = Lanes(sam.device)
@@ -153,7 +156,7 @@ class MaskDecoder:
             """Give a few prompts at a time, with the number of the first."""
             together = max(_SHARED_PROMPTS, batch)
             # A GPU has one lane, and wants many.
-            least = _LEAST_PROMPTS if points.device.type == "cpu" else batch
+            least = _LEAST_PROMPTS if runs_in_lanes(points.device) else batch
             for start in range(0, len(points), together):
                 prompts = self._run_shared(points[start : start + together], read)
                 offset = 0
@@ -249,13 +252,7 @@ class MaskDecoder:
         makers = decoder.output_hypernetworks_mlps[1:]
         weights = torch.stack([make(tokens[:, 1 + mask]) for mask, make in enumerate(makers)], 1)
         values = images.fold(self._folded)
-        done = 0
-        # Prompt by prompt: what is upscaled is 8 times as large as the image tokens.
-        for prompt in chosen.any(1).nonzero()[:, 0].tolist():
-            kept = weights[prompt, chosen[prompt]]
-            target = logits[done : done + len(kept)]
-            self._upscaling(shared, images.take(prompt, values), kept, target, space)
-            done += len(kept)
+        self._upscaling.make_masks(shared, images, values, weights, chosen, logits, space)
         candidates = chosen.flatten().nonzero()[:, 0]
         return DecodedMasks(
             logits, iou.flatten()[candidates], candidates + first_prompt * iou.shape[1]

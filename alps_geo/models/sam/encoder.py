@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...errors import SettingsError
-from .lanes import Lanes
+from .lanes import Lanes, runs_in_lanes
 
 if TYPE_CHECKING:
     from .cpu import HeadAttention, WindowAttention
@@ -52,7 +52,9 @@ def _own_lanes(device: torch.device, dtype: torch.dtype) -> Lanes | None:
 
     That is on GPUs, and for bfloat16 on CPUs with AMX.
     """
-    if device.type != "cpu" or (dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()):
+    if not runs_in_lanes(device) or (
+        dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()
+    ):
         return None
     return Lanes(device)
 

@@ -31,7 +31,6 @@ from .cleanup import remove_small_regions
 from .decoder import MaskDecoder
 from .encoder import ImageEncoder
 from .inputs import normalise
-from .logits import encode_rle
 from .search import CropSearch, FoundMasks, Thresholds
 
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
@@ -253,6 +252,16 @@ class MaskGenerator:
             threshold,
         ).numpy()
         return dataclasses.replace(found, spans=spans, boxes=boxes).take(kept)
+
+
+def encode_rle(mask: NDArray[np.bool_]) -> dict[str, list[int]]:
+    """Encode a mask as COCO's uncompressed run lengths, column by column, background first."""
+    pixels = mask.T.ravel()
+    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+    counts = np.diff(np.concatenate([[0], changes, [pixels.size]])).tolist()
+    if pixels[0]:
+        counts = [0, *counts]
+    return {"size": [int(side) for side in mask.shape], "counts": counts}
 
 
 def _check(holds: bool, message: str) -> None:

@@ -23,6 +23,11 @@ Result = TypeVar("Result")
 _WAITING = 2
 
 
+def runs_in_lanes(device: torch.device) -> bool:
+    """Tell whether a device's work goes to the lanes of its cores, in what is compiled for them."""
+    return device.type == "cpu"
+
+
 class Workspace:
     """Tensors that are used again, by name: whoever takes one overwrites what it held.
 
@@ -54,7 +59,7 @@ class Lanes:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._count = torch.get_num_threads() if device.type == "cpu" else 1
+        self._count = torch.get_num_threads() if runs_in_lanes(device) else 1
         self._free: queue.SimpleQueue[Workspace] = queue.SimpleQueue()
         for _ in range(self._count):
             self._free.put(Workspace(device))

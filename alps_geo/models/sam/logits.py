@@ -14,8 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ...scenes.spans import Spans
 from ..compilation import compiled
+from .pixels import StableMasks
 
 #: Logits that an output pixel depends on, in each direction.
 _TAPS = 3
@@ -117,6 +120,40 @@ class Resampler:
         limits = np.full(_TAPS, threshold, np.float32)
         _draw_one(logits, limits, _unpack(self._rows), _unpack(self._cols), mask)
         return mask
+
+
+class ResampledPixels:
+    """Does what `MaskPixels` says with a `Resampler`, on a CPU.
+
+    Parameters
+    ----------
+    resampler : Resampler
+    """
+
+    def __init__(self, resampler: Resampler) -> None:
+        self._resampler = resampler
+
+    def select(self, logits: Tensor, threshold: float, offset: float, least: float) -> StableMasks:
+        """Return the masks whose stability is at least `least`; all where that is 0."""
+        measures = self._resampler.measure(logits.numpy(), threshold, offset)
+        kept = np.ones(len(logits), bool) if least <= 0 else measures.stability >= least
+        return StableMasks(np.flatnonzero(kept), measures.stability[kept], measures.boxes[kept])
+
+    def draw(self, logits: Tensor, threshold: float) -> Spans:
+        """Draw masks."""
+        return Spans.concatenate(
+            [
+                Spans.from_bitmaps(self._resampler.draw(mask, threshold)[np.newaxis])
+                for mask in logits.numpy()
+            ]
+        )
+
+    def cover(self, logits: Tensor, threshold: float) -> NDArray[np.bool_]:
+        """Return the pixels, shape (height, width), that any of the masks covers."""
+        covered = np.zeros(self._resampler.size, bool)
+        for mask in logits.numpy():
+            covered |= self._resampler.draw(mask, threshold)
+        return covered
 
 
 def _unpack(axis: Axis) -> Plan:
@@ -299,13 +336,3 @@ def _draw_one(
                 for col in range(start, stop):
                     a, b, c = cols[1][col]
                     mask[row, col] = a * x + b * y + c * z > limits[1]
-
-
-def encode_rle(mask: NDArray[np.bool_]) -> dict[str, list[int]]:
-    """Encode a mask as COCO's uncompressed run lengths, column by column, background first."""
-    pixels = mask.T.ravel()
-    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
-    counts = np.diff(np.concatenate([[0], changes, [pixels.size]])).tolist()
-    if pixels[0]:
-        counts = [0, *counts]
-    return {"size": [int(side) for side in mask.shape], "counts": counts}

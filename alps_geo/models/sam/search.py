@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +20,8 @@ from ...scenes.spans import Spans
 from .batching import BatchSize
 from .decoder import DecodedMasks, MaskDecoder
 from .inputs import ImageFrame
-from .lanes import map_ahead
-from .logits import Resampler
+from .lanes import map_ahead, runs_in_lanes
+from .pixels import EnlargedPixels, MaskPixels
 
 #: Batches of logits that wait for a thread to measure them; bounds memory.
 _WAITING = 4
@@ -75,25 +75,44 @@ class FoundMasks(Columns):
 
 
 @dataclass(frozen=True)
+class _Logits:
+    """Low-resolution masks, a row per mask, on the device that made them."""
+
+    values: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> _Logits:
+        """Return the chosen rows, by number or by a flag each."""
+        return _Logits(self.values[torch.from_numpy(chosen).to(self.values.device)])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[_Logits]) -> _Logits:
+        """Put rows one below another."""
+        return cls(torch.cat([part.values for part in parts]))
+
+
+@dataclass(frozen=True)
 class _Candidates(Columns):
     """Masks of a crop that passed both thresholds, not drawn yet."""
 
-    logits: NDArray[np.float32]
+    logits: _Logits
     predicted_iou: NDArray[np.float32]
     stability: NDArray[np.float32]
     points: NDArray[np.float64]
     boxes: NDArray[np.int64]
 
     @classmethod
-    def none(cls, side: int) -> _Candidates:
+    def none(cls, side: int, device: torch.device) -> _Candidates:
         """Return no candidates, with logits of a side."""
         scores = np.zeros(0, np.float32)
-        logits = np.zeros((0, side, side), np.float32)
+        logits = _Logits(torch.zeros(0, side, side, device=device))
         return cls(logits, scores, scores, np.zeros((0, 2)), np.zeros((0, 4), np.int64))
 
 
 class CropSearch:
-    """Finds the masks of crops: decodes on the device, and measures in a thread meanwhile.
+    """Finds the masks of crops: a GPU does all of it, a CPU measures in a thread meanwhile.
 
     Parameters
     ----------
@@ -151,12 +170,9 @@ class CropSearch:
             self._thresholds.box_iou,
         ).numpy()
         candidates = candidates.take(kept)
-        drawn = [
-            Spans.from_bitmaps(task.resampler.draw(logits, self._sam.mask_threshold)[None])
-            for logits in candidates.logits
-        ]
+        drawn = task.pixels.draw(candidates.logits.values, self._sam.mask_threshold)
         return FoundMasks(
-            Spans.concatenate(drawn).shift(box[1], box[0]),
+            drawn.shift(box[1], box[0]),
             candidates.predicted_iou,
             candidates.stability,
             candidates.points + np.array(box[:2]),
@@ -166,10 +182,16 @@ class CropSearch:
 
     def _task(self, embedding: Tensor, box: list[int], size: tuple[int, int]) -> _Task:
         frame = ImageFrame.of(self._sam, (box[3] - box[1], box[2] - box[0]))
-        resampler = Resampler(
-            self._logits_side, frame.side, frame.used, (frame.height, frame.width)
-        )
-        return _Task(embedding, frame, resampler, box, [0, 0, size[1], size[0]])
+        return _Task(embedding, frame, self._pixels(frame), box, [0, 0, size[1], size[0]])
+
+    def _pixels(self, frame: ImageFrame) -> MaskPixels:
+        size = (frame.height, frame.width)
+        if not runs_in_lanes(self._sam.device):
+            return EnlargedPixels(frame.side, frame.used, size)
+        # Here, because a run on a GPU needs nothing that is compiled for a CPU.
+        from .logits import ResampledPixels, Resampler
+
+        return ResampledPixels(Resampler(self._logits_side, frame.side, frame.used, size))
 
     @property
     def _logits_side(self) -> int:
@@ -184,9 +206,7 @@ class CropSearch:
         rows, cols = np.divmod(np.arange(len(points)), round(len(points) ** 0.5))
         early = (rows % 2 == 0) & (cols % 2 == 0)
         first = self._try(task, points[early])
-        covered = np.zeros((task.frame.height, task.frame.width), bool)
-        for logits in first.logits:
-            covered |= task.resampler.draw(logits, self._sam.mask_threshold)
+        covered = task.pixels.cover(first.logits.values, self._sam.mask_threshold)
         later = points[~early]
         place = later.astype(np.int64)
         second = self._try(task, later[~covered[place[:, 1], place[:, 0]]])
@@ -198,26 +218,29 @@ class CropSearch:
             task.embedding, prompts, self._thresholds.predicted_iou, batch
         )
         repeated = points.repeat(self._decoder.masks_per_prompt, axis=0)
-        parts = [_Candidates.none(self._logits_side)]
+        parts = [_Candidates.none(self._logits_side, task.embedding.device)]
+        measure = partial(self._measure, task, points=repeated)
+        if not runs_in_lanes(task.embedding.device):
+            parts += map(measure, _gather(decoded))
+            return _Candidates.concatenate(parts)
         with ThreadPoolExecutor(1) as thread:
-            measure = partial(self._measure, task, points=repeated)
             parts += map_ahead(thread, measure, _gather(decoded), _WAITING)
         return _Candidates.concatenate(parts)
 
     def _measure(
         self, task: _Task, decoded: DecodedMasks, points: NDArray[np.float64]
     ) -> _Candidates:
-        logits = decoded.logits.cpu().numpy()
-        measures = task.resampler.measure(logits, self._sam.mask_threshold, self._thresholds.offset)
-        found = _Candidates(
-            logits,
-            decoded.predicted_iou.cpu().numpy(),
-            measures.stability,
-            points[decoded.candidates.cpu().numpy()],
-            measures.boxes,
+        limits = self._thresholds
+        stable = task.pixels.select(
+            decoded.logits, self._sam.mask_threshold, limits.offset, limits.stability
         )
-        if self._thresholds.stability > 0:
-            found = found.take(found.stability >= self._thresholds.stability)
+        found = _Candidates(
+            _Logits(decoded.logits).take(stable.chosen),
+            decoded.predicted_iou.cpu().numpy()[stable.chosen],
+            stable.stability,
+            points[decoded.candidates.cpu().numpy()[stable.chosen]],
+            stable.boxes,
+        )
         near_edge = is_box_near_crop_edge(torch.from_numpy(found.boxes), task.box, task.image_box)
         return found.take(~near_edge.numpy())
 
@@ -228,7 +251,7 @@ class _Task:
 
     embedding: Tensor
     frame: ImageFrame
-    resampler: Resampler
+    pixels: MaskPixels
     box: list[int]
     image_box: list[int]
 
