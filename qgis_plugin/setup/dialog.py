@@ -55,6 +55,8 @@ class SetupDialog(SetupForm):
         """Show the dialog, or bring it to the front."""
         if not self.isVisible():
             self._refresh()
+        # What is in use, and why, stands at the top.
+        self.scrolled.verticalScrollBar().setValue(0)
         self.show()
         self.raise_()
         self.activateWindow()

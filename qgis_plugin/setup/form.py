@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qgis.gui import QgsFileWidget
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtGui import QGuiApplication
 from qgis.PyQt.QtWidgets import (
     QComboBox,
     QDialog,
@@ -15,17 +15,21 @@ from qgis.PyQt.QtWidgets import (
     QPlainTextEdit,
     QProgressBar,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 from . import environments
 from .question import Question
+from .widgets import Scrolled, Text
 
 _INTRODUCTION = (
     "ALPS works through its engine, the Python package <b>alps-geo</b>, which lies in a Python"
     " environment of its own. QGIS's own Python stays as it is."
 )
+# Lines of the log that are always seen, and at first.
+_LOG_LINES = (3, 12)
 
 
 class SetupForm(QDialog):
@@ -41,7 +45,7 @@ class SetupForm(QDialog):
         self.setWindowTitle("ALPS: set up engine")
         self.setMinimumWidth(680)
         self.setModal(False)
-        self.notice, self.status = _text(), _text()
+        self.notice, self.status = Text(), Text()
         self.notice.setStyleSheet("QLabel { color: #8a4b00; font-weight: bold; }")
         self.question = Question(self)
         self.bar = QProgressBar()
@@ -50,9 +54,13 @@ class SetupForm(QDialog):
         self.log.setReadOnly(True)
         self.log.setMaximumBlockCount(5_000)
         self.close_box = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        # It gives way first where the screen is small; the questions and the buttons never do.
+        self.log.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
+        self.log.setMinimumHeight(_LOG_LINES[0] * self.fontMetrics().lineSpacing())
         layout = QVBoxLayout(self)
-        parts = (_text(_INTRODUCTION), self.notice, self._existing_part(), self._own_part())
-        for part in (*parts, self.question, self.status):
+        parts = (Text(_INTRODUCTION), self.notice, self._existing_part(), self._own_part())
+        self.scrolled = Scrolled(_stack(*parts), self)
+        for part in (self.scrolled, self.question, self.status):
             layout.addWidget(part)
         working = QHBoxLayout()
         working.addWidget(self.bar)
@@ -63,10 +71,20 @@ class SetupForm(QDialog):
         for button in self.findChildren(QPushButton):
             # Return in a field of text shall not press any of them.
             button.setAutoDefault(False)
+        self._size_once()
+
+    def _size_once(self) -> None:
+        """Take room for everything and some lines of the log, but no more than the screen has."""
+        room = QGuiApplication.primaryScreen().availableGeometry()
+        lines = (_LOG_LINES[1] - _LOG_LINES[0]) * self.fontMetrics().lineSpacing()
+        hint = self.sizeHint()
+        self.resize(
+            min(hint.width(), room.width()), min(hint.height() + lines, room.height() * 9 // 10)
+        )
 
     def _existing_part(self) -> QGroupBox:
         box = QGroupBox("Engine in use")
-        self.in_use = _text()
+        self.in_use = Text()
         self.path = QgsFileWidget()
         self.path.setStorageMode(QgsFileWidget.StorageMode.GetFile)
         self.path.setDialogTitle("Python of an environment with alps-geo")
@@ -94,7 +112,7 @@ class SetupForm(QDialog):
         self.python = QgsFileWidget()
         self.python.setStorageMode(QgsFileWidget.StorageMode.GetFile)
         self.python.lineEdit().setPlaceholderText("found by itself; 3.10 to 3.13")
-        self.what = _text()
+        self.what = Text()
         self.create_button, self.remove_button = QPushButton("Create"), QPushButton("Remove…")
         self.made = QComboBox()
         form = QFormLayout(box)
@@ -113,11 +131,13 @@ class SetupForm(QDialog):
         return box
 
 
-def _text(text: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
+def _stack(*parts: QWidget) -> QWidget:
+    stacked = QWidget()
+    layout = QVBoxLayout(stacked)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for part in parts:
+        layout.addWidget(part)
+    return stacked
 
 
 def _size_text(name: str, device: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from .widgets import Text
 
 #: What a button says, and what is done when it is pressed.
 Answer = tuple[str, Callable[[], None]]
@@ -32,8 +34,7 @@ class Question(QFrame):
         super().__init__(parent)
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.setStyleSheet("Question { border: 2px solid #c77700; border-radius: 4px; }")
-        self.text = QLabel()
-        self.text.setWordWrap(True)
+        self.text = Text()
         self.buttons: list[QPushButton] = []
         layout = QVBoxLayout(self)
         layout.addWidget(self.text)

@@ -12,7 +12,8 @@ import traceback
 from pathlib import Path
 
 from qgis.PyQt.QtCore import QPoint, QTimer
-from qgis.PyQt.QtWidgets import QApplication
+from qgis.PyQt.QtGui import QGuiApplication
+from qgis.PyQt.QtWidgets import QApplication, QLabel, QScrollArea
 from qgis.utils import iface
 
 sys.path.insert(0, os.environ["SETUP_ROOT"])
@@ -21,14 +22,17 @@ from qgis_plugin.plugin import AlpsGeoPlugin
 from qgis_plugin.setup.places import base_folder
 
 OUT = Path(os.environ["SETUP_OUT"])
-FACTS, KEPT = {}, []
+FACTS, KEPT = {"outside": [], "cut_off": []}, []
 
 
 def press(widget, then):
     """Move the mouse to the middle of a widget, press it, and go on when QGIS has heard of it."""
     heard = []
+    for area in widget.window().findChildren(QScrollArea):
+        if area.isAncestorOf(widget):
+            area.ensureWidgetVisible(widget)
     widget.clicked.connect(lambda *_: heard.append(True))
-    place = widget.mapToGlobal(QPoint(widget.width() // 2, widget.height() // 2))
+    place = at_screen(widget, QPoint(widget.width() // 2, widget.height() // 2))
     moves = ["mousemove", "--sync", str(place.x()), str(place.y()), "click", "1"]
     mouse = subprocess.Popen(["xdotool", *moves])
     KEPT.append(mouse)
@@ -44,6 +48,13 @@ def press(widget, then):
 
     FACTS.pop("patience", None)
     QTimer.singleShot(50, lambda: guarded(wait))
+
+
+def at_screen(widget, point):
+    """Return where a point of a widget is for the mouse, which counts the screen's own pixels."""
+    scale = widget.devicePixelRatioF()
+    place = widget.mapToGlobal(point)
+    return QPoint(round(place.x() * scale), round(place.y() * scale))
 
 
 def guarded(function):
@@ -72,7 +83,19 @@ def run(steps):
 
 def shot(name):
     dialog = KEPT[0]._dialog
+    # What was just said may need another layout, and that of what is around it.
+    for _ in range(5):
+        QApplication.processEvents()
     dialog.grab().save(str(OUT / f"setup_{name}.png"))
+    screen = QGuiApplication.primaryScreen()
+    screen.grabWindow(0).save(str(OUT / f"setup_{name}_screen.png"))
+    if not screen.availableGeometry().contains(dialog.geometry()):
+        FACTS["outside"].append(f"{name}: {dialog.geometry()}")
+    FACTS["cut_off"].extend(
+        f"{name}: {label.height()} of {label.heightForWidth(label.width())} px: {label.text()}"
+        for label in dialog.findChildren(QLabel)
+        if label.isVisible() and label.height() < label.heightForWidth(label.width())
+    )
 
 
 def answers(dialog):
@@ -84,12 +107,16 @@ def steps():
     KEPT.append(plugin)
     plugin.initGui()
     window = iface.mainWindow()
-    window.setGeometry(0, 0, 1400, 900)
+    room = QGuiApplication.primaryScreen().availableGeometry()
+    window.setGeometry(room)
+    tools = iface.mapNavToolToolBar()
+    top = tools.mapToGlobal(tools.rect().bottomLeft()).y()
     yield None
     plugin._action.trigger()
     dialog = plugin._dialog
-    dialog.move(650, 190)
-    dialog.resize(720, 700)
+    # Below the toolbars, which are pressed as well.
+    dialog.resize(dialog.width(), min(dialog.height(), room.bottom() - top))
+    dialog.move(room.right() - dialog.width(), top)
     yield None
     FACTS["modal"] = QApplication.activeModalWidget() is not None
     shot("nothing")

@@ -13,7 +13,9 @@ from tests.qgis_plugin.pythons import make_python
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = shutil.which("qgis.bin") or shutil.which("qgis")
 NEEDED = PROGRAM and shutil.which("xvfb-run") and shutil.which("xdotool")
-COMMAND = ("timeout", "--kill-after=5", "100", "xvfb-run", "-a", "-s", "-screen 0 1400x900x24")
+# A notebook with small pixels: newer versions of QGIS scale all for it, older ones only texts.
+SCREEN = "-screen 0 1366x768x24 -dpi 144"
+COMMAND = ("timeout", "--kill-after=5", "100", "xvfb-run", "-a", "-s", SCREEN)
 OPTIONS = ("--nologo", "--noversioncheck", "--code")
 pytestmark = pytest.mark.skipif(not NEEDED, reason="needs qgis, xvfb and xdotool")
 
@@ -90,3 +92,8 @@ def test_a_removal_is_asked_for_with_its_size(facts):
 def test_the_variable_is_named_and_the_dialog_goes_with_the_plugin(facts):
     assert "ALPS_GEO_ENGINE names" in facts["notice"]
     assert facts["hidden"]
+
+
+def test_the_dialog_fits_a_small_screen_and_no_text_is_cut_off(facts):
+    assert facts["outside"] == []
+    assert facts["cut_off"] == []
