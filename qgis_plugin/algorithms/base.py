@@ -31,6 +31,7 @@ from .. import engine, open_layers, results, runner
 from ..errors import EngineCancelled, EngineError
 from ..feedback import FeedbackListener
 from ..parameters import absolute, engine_version
+from ..runs import current_run
 from ..words import in_qgis
 
 _ICON = Path(__file__).resolve().parents[1] / "icon.svg"
@@ -285,10 +286,6 @@ class RunAlgorithm(EngineAlgorithm):
             "LABELLED_SHARE": share,
         }
 
-    def has_run(self, folder: str) -> bool:
-        """Return True if a folder holds a finished run."""
-        return bool(folder) and (Path(folder) / "run.json").is_file()
-
 
 def run_folder_parameter() -> QgsProcessingParameterDefinition:
     """Return the parameter for the folder of a finished run."""
@@ -296,6 +293,8 @@ def run_folder_parameter() -> QgsProcessingParameterDefinition:
         "INPUT", "Folder of a run", behavior=QgsProcessingParameterFile.Behavior.Folder
     )
     parameter.setHelp("The output folder of 'Label scene'; it holds run.json.")
+    # Of forms only: scripts and models must say which run they change.
+    parameter.setGuiDefaultValueOverride(current_run() or None)
     return parameter
 
 

@@ -25,6 +25,7 @@ from qgis.core import (
 from .. import rasters
 from ..areas import write_polygons
 from ..parameters import absolute
+from ..runs import current_run, layer_of_labels
 from ..words import in_qgis
 from .base import EngineAlgorithm, Parameters
 
@@ -57,9 +58,11 @@ a label count as errors.</p>"""
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
-        self.addParameter(
-            QgsProcessingParameterRasterLayer("INPUT", "Labels (labels.tif of a run)")
-        )
+        labels = QgsProcessingParameterRasterLayer("INPUT", "Labels (labels.tif of a run)")
+        run = current_run()
+        # Of forms only, where QGIS would put the scene that lies below.
+        labels.setGuiDefaultValueOverride(layer_of_labels(run) if run else None)
+        self.addParameter(labels)
         # Never one parameter for both: QGIS ends at once where the parent of a field parameter
         # holds a raster. Optional ones start empty, so that labels are not their own reference.
         self.addParameter(

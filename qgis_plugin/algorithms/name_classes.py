@@ -15,6 +15,7 @@ from qgis.core import (
     QgsProcessingParameterString,
 )
 
+from ..runs import has_run, problem_of_ids
 from .base import Parameters, RunAlgorithm, no_run, run_folder_parameter
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -57,32 +58,47 @@ its numbers.</p>"""
         if not holds:
             return holds, message
         folder = self.path(parameters, "INPUT", context)
-        if not self.has_run(folder):
+        if not has_run(folder):
             return False, no_run(folder)
         try:
-            self._edits(parameters, context)
+            rows, groups = self._rows(parameters, context), self._groups(parameters, context)
         except QgsProcessingException as error:
             return False, str(error)
-        return True, ""
+        problem = problem_of_ids(folder, [int(row[0]) for row in rows], groups)
+        return not problem, problem
 
     def _edits(self, parameters: Parameters, context: QgsProcessingContext) -> list[str]:
         """Return the options of `alps-geo classes`."""
-        cells = self.parameterAsMatrix(parameters, "CLASSES", context)
         edits: list[str] = []
-        for start in range(0, len(cells), len(_HEADERS)):
-            row = [
-                "" if cell is None or cell == NULL else str(cell).strip()
-                for cell in cells[start : start + len(_HEADERS)]
-            ]
-            edits += _row_options(*row, *[""] * (3 - len(row)))
+        for number, name, color in self._rows(parameters, context):
+            edits += ["--name", f"{number}={name}"] if name else []
+            edits += ["--color", f"{number}={color}"] if color else []
+        for group in self._groups(parameters, context):
+            edits += ["--merge", ",".join(map(str, group))]
+        return edits
+
+    def _rows(self, parameters: Parameters, context: QgsProcessingContext) -> list[list[str]]:
+        """Return the rows of the table that are filled in: number, name and colour."""
+        cells = [
+            "" if cell is None or cell == NULL else str(cell).strip()
+            for cell in self.parameterAsMatrix(parameters, "CLASSES", context)
+        ]
+        width = len(_HEADERS)
+        cells += [""] * (-len(cells) % width)
+        rows = [cells[start : start + width] for start in range(0, len(cells), width)]
+        return [_checked(*row) for row in rows if any(row)]
+
+    def _groups(self, parameters: Parameters, context: QgsProcessingContext) -> list[list[int]]:
+        """Return the groups of class numbers to join."""
         text = self.parameterAsString(parameters, "MERGE", context)
+        groups = []
         for group in filter(None, (part.strip() for part in text.split(";"))):
             if not _MERGES.fullmatch(group):
                 raise QgsProcessingException(
                     f"Join takes groups of two or more class numbers, as in 4,7; 2,9, not {group!r}"
                 )
-            edits += ["--merge", group]
-        return edits
+            groups.append([int(number) for number in group.split(",")])
+        return groups
 
     def work(
         self,
@@ -103,15 +119,12 @@ its numbers.</p>"""
         return self.finish(_paths(result["folder"]), parameters, context, feedback)
 
 
-def _row_options(number: str, name: str, color: str) -> list[str]:
-    if not (number or name or color):
-        return []
+def _checked(number: str, name: str, color: str) -> list[str]:
     if not number.isdecimal():
         raise QgsProcessingException(f"A class is told by its number, not by {number!r}")
-    options = ["--name", f"{number}={name}"] if name else []
     if color and not _COLOR.fullmatch(color):
         raise QgsProcessingException(f"A colour looks like #3a7d44, not {color!r}")
-    return [*options, "--color", f"{number}={color}"] if color else options
+    return [number, name, color]
 
 
 def _paths(folder: str) -> dict[str, Any]:

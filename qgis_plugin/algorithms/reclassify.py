@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from qgis.core import QgsProcessingContext, QgsProcessingFeedback
 
 from ..parameters import make_parameter, to_arguments
+from ..runs import has_run, problem_of_count
 from .base import Parameters, RunAlgorithm, no_run, run_folder_parameter
 
 
@@ -34,12 +35,17 @@ Segments whose class was corrected by hand get the new class that stands for the
     def checkParameterValues(
         self, parameters: Parameters, context: QgsProcessingContext
     ) -> tuple[bool, str]:
-        """Return whether the folder holds a run."""
+        """Return whether the folder holds a run, and enough segments for the classes."""
         holds, message = super().checkParameterValues(parameters, context)
+        if not holds:
+            return holds, message
         folder = self.path(parameters, "INPUT", context)
-        if holds and not self.has_run(folder):
+        if not has_run(folder):
             return False, no_run(folder)
-        return holds, message
+        if self.path(parameters, "CLASSES", context):
+            return True, ""
+        problem = problem_of_count(folder, self.parameterAsInt(parameters, "N_CLASSES", context))
+        return not problem, problem
 
     def work(
         self,

@@ -20,7 +20,9 @@ from qgis.utils import iface
 OUT, RUN = Path(os.environ["GUI_OUT"]), Path(os.environ["GUI_RUN"])
 sys.path.insert(0, os.environ["GUI_ROOT"])
 REFERENCES = ("REFERENCE", "REFERENCE_POLYGONS")
+OF_A_RUN = ("alps_geo:name_classes", "alps_geo:reclassify")
 FACTS = {"opened": [], "references": set(), "labels": set(), "started": time.monotonic()}
+FACTS["suggested"] = {"nothing": set(), "layers": set()}
 KEPT, STEPS = [], []
 
 
@@ -97,10 +99,14 @@ def open_dialog(name, case):
     dialog = processing.createAlgorithmDialog(name, {})
     dialog.show()
     QApplication.processEvents()
+    if name in OF_A_RUN:
+        kind = "layers" if QgsProject.instance().mapLayers() else "nothing"
+        FACTS["suggested"][kind].add(str(value_of(dialog, "INPUT") or ""))
     if name == "alps_geo:evaluate_labels" and "raster" in case:
-        values = chosen_in(dialog)
-        FACTS["references"].update(str(values[name]) for name in REFERENCES if values[name])
-        FACTS["labels"].add(str(values["INPUT"]))
+        references = [value_of(dialog, name) for name in REFERENCES]
+        FACTS["references"].update(str(value) for value in references if value)
+        layer = QgsProject.instance().mapLayer(value_of(dialog, "INPUT"))
+        FACTS["labels"].add(layer.name())
     for box in dialog.findChildren(QComboBox):
         # Every choice of every list, as an analyst tries them with the wheel or the keys.
         if not box.isVisible():
@@ -113,10 +119,9 @@ def open_dialog(name, case):
     FACTS["opened"].append(case)
 
 
-def chosen_in(dialog):
-    """Return what the form's lists of layers are set to, by the names of their parameters."""
-    wrappers = dialog.mainWidget().wrappers
-    return {name: wrappers[name].parameterValue() for name in ("INPUT", *REFERENCES)}
+def value_of(dialog, name):
+    """Return what a field of a form is set to."""
+    return dialog.mainWidget().wrappers[name].parameterValue()
 
 
 def label_again():

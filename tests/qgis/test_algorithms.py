@@ -162,6 +162,12 @@ def test_name_classes_without_a_table_lists_them(run, own_run):
         ({"CLASSES": [1, "water", "blue"]}, "looks like #3a7d44, not 'blue'"),
         ({"MERGE": "4"}, "two or more class numbers"),
         ({"MERGE": "4-7"}, "not '4-7'"),
+        ({"CLASSES": [17, "water", ""]}, "has no class 17; its classes are 0,1,2,3,4"),
+        ({"CLASSES": [1, "", "#112233", 1, "water", ""]}, "Class 1 has two rows"),
+        ({"CLASSES": [2, "water", ""], "MERGE": "1,2"}, "Class 2 is joined to another"),
+        ({"MERGE": "0,5"}, "no class 5"),
+        ({"MERGE": "3,3"}, "Class 3 stands twice in the group 3,3"),
+        ({"MERGE": "1,2; 2,3"}, "Class 2 is joined to another"),
     ],
 )
 def test_tables_that_mean_nothing_are_refused(provider, own_run, values, message):
@@ -170,9 +176,47 @@ def test_tables_that_mean_nothing_are_refused(provider, own_run, values, message
     assert message in text
 
 
-def test_a_class_that_is_not_there_is_the_engines_message(run, own_run):
-    with pytest.raises(QgsProcessingException, match="17"):
-        run("name_classes", {"INPUT": str(own_run), "CLASSES": [17, "water", ""]})
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("name_classes", {"CLASSES": [17, "water", ""]}, "no class 17"),
+        ("name_classes", {"CLASSES": [2, "water", ""], "MERGE": "1,2"}, "no class 2"),
+        ("name_classes", {"MERGE": "1,2; 2,3"}, "no class 2"),
+        ("name_classes", {"MERGE": "3,3"}, "3,3"),
+        ("reclassify", {"N_CLASSES": 9_999}, "segments were found"),
+    ],
+)
+def test_what_a_form_refuses_the_engine_refuses_too(
+    engine, provider, own_run, name, values, message, monkeypatch
+):
+    from processing import run as run_algorithm
+
+    parameters = {"INPUT": str(own_run), **values}
+    assert not check(provider, name, parameters)[0]
+    kind = type(provider.algorithm(name))
+    monkeypatch.setattr(kind, "checkParameterValues", lambda *_: (True, ""))
+    with pytest.raises(QgsProcessingException, match=message):
+        run_algorithm(f"alps_geo:{name}", parameters, feedback=Feedback())
+
+
+def test_more_classes_than_segments_are_refused(provider, own_run):
+    record = json.loads((own_run / "run.json").read_text(encoding="utf-8"))
+    found = record["scenes"][0]["segments"]["visible"]
+    parameters = {"INPUT": str(own_run), "N_CLASSES": found + 1}
+    assert check(provider, "reclassify", parameters) == (
+        False,
+        f"This run has {found} segments: choose that many classes or fewer",
+    )
+    assert check(provider, "reclassify", {**parameters, "N_CLASSES": found})[0]
+    # The class model says how many classes there are.
+    assert check(provider, "reclassify", {**parameters, "CLASSES": str(own_run)})[0]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"classes": 1, "scenes": []}'])
+def test_a_damaged_record_is_the_engines_to_tell(provider, own_run, text):
+    (own_run / "run.json").write_text(text, encoding="utf-8")
+    assert check(provider, "reclassify", {"INPUT": str(own_run)})[0]
+    assert check(provider, "name_classes", {"INPUT": str(own_run), "MERGE": "0,9"})[0]
 
 
 def test_labels_agree_with_themselves(run, finished_run, tmp_path):

@@ -51,7 +51,8 @@ def facts(finished_run, scene, tmp_path_factory):
         Path(pictures).mkdir(parents=True, exist_ok=True)
         for name in PICTURES:
             shutil.copy(folder / f"{name}.png", pictures)
-    return json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    found = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    return {**found, "run": environment["GUI_RUN"]}
 
 
 def test_every_dialog_opens_with_every_kind_of_project(facts):
@@ -60,10 +61,14 @@ def test_every_dialog_opens_with_every_kind_of_project(facts):
     assert len(facts["opened"]) == len(facts["algorithms"]) * (1 + 3 + 3 + 5)
 
 
-def test_labels_are_never_their_own_reference_by_default(facts):
-    # A layer was chosen as labels each time, and none as reference.
-    assert len(facts["labels"]) > 1
+def test_labels_are_those_of_the_run_and_no_reference_is_chosen_by_default(facts):
+    # Not the scene, also where that is current.
+    assert facts["labels"] == ["labels"]
     assert facts["references"] == []
+
+
+def test_forms_start_with_the_run_that_layers_show(facts):
+    assert facts["suggested"] == {"nothing": [""], "layers": [facts["run"]]}
 
 
 def test_classes_found_anew_are_what_is_shown_also_with_an_open_table(facts):
