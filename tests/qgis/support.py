@@ -55,6 +55,19 @@ class Feedback(QgsProcessingFeedback):
         self.errors.append(text)
 
 
+def show_run(provider, project, folder):
+    """Load the layers of a finished run on the small scene, as the plugin does at its end."""
+    from processing.gui.Postprocessing import handleAlgorithmResults
+
+    from qgis_plugin import results
+
+    context, feedback = QgsProcessingContext(), Feedback()
+    context.setProject(project)
+    files = folder / "labels.tif", folder / "labels.gpkg"
+    results.show("dubai_piece", *files, context, feedback, load=True)
+    handleAlgorithmResults(provider.algorithm("reclassify"), context, feedback)
+
+
 def run_as_the_gui_does(provider, project, name, parameters, cancel_at=None):
     """Run an algorithm in a thread of its own and let Processing load its results."""
     from processing.gui.Postprocessing import handleAlgorithmResults

@@ -179,10 +179,7 @@ def test_tables_that_mean_nothing_are_refused(provider, own_run, values, message
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("name_classes", {"CLASSES": [17, "water", ""]}, "no class 17"),
         ("name_classes", {"CLASSES": [2, "water", ""], "MERGE": "1,2"}, "no class 2"),
-        ("name_classes", {"MERGE": "1,2; 2,3"}, "no class 2"),
-        ("name_classes", {"MERGE": "3,3"}, "3,3"),
         ("reclassify", {"N_CLASSES": 9_999}, "segments were found"),
     ],
 )

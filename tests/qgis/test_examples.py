@@ -48,8 +48,10 @@ def test_a_model_stops_with_the_engines_message(false_engine, provider, scene, t
     assert any("no valid pixels" in text for text in (str(caught.value), *feedback.errors))
 
 
-def test_the_batch_runs(engine, tmp_path):
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+def test_the_batch_runs(engine, scene, tmp_path):
+    # A piece of the scene that it names, under the same name.
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "dubai.tif").symlink_to(scene)
     # In a process of its own: outside the GUI, the dialog for batches does not survive the end
     # of the application.
     result = subprocess.run(

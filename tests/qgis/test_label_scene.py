@@ -83,7 +83,9 @@ def test_parameters_become_settings_of_the_engine(engine, run, scene, tmp_path):
 def test_progress_is_told_by_stage_and_only_grows(engine, run, scene, tmp_path):
     feedback = Feedback()
     parameters = {"INPUT": scene, "N_CLASSES": 3, "OUTPUT": str(tmp_path / "out")}
-    run("label_scene", {**parameters, "MODEL": "builtin", "TILE_SIZE": 64, "OVERLAP": 32}, feedback)
+    run(
+        "label_scene", {**parameters, "MODEL": "builtin", "TILE_SIZE": 128, "OVERLAP": 32}, feedback
+    )
     assert "Tiles …" in feedback.stages
     assert feedback.percents == sorted(feedback.percents)
     assert feedback.percents[-1] == 100
@@ -153,10 +155,7 @@ def test_an_area_of_interest_may_have_another_crs(engine, run, scene, tmp_path, 
     results = run("label_scene", {**parameters, "OUTPUT": str(tmp_path / "out")})
     part, whole = QgsRasterLayer(results["LABELS"]), QgsRasterLayer(scene)
     assert abs(part.width() - whole.width() / 2) <= 2
-    parameters["FULL_EXTENT"] = True
-    left, right = labelled_half(run("label_scene", {**parameters, "OUTPUT": str(tmp_path / "all")}))
-    assert left > 0.3
-    assert right == 0
+    assert part.extent().xMinimum() == pytest.approx(whole.extent().xMinimum(), abs=2)
 
 
 def test_a_run_with_an_area_of_interest_goes_on_too(engine, run, scene, tmp_path):
@@ -187,7 +186,7 @@ def test_an_empty_area_of_interest_is_refused(false_engine, run, scene, tmp_path
 def test_a_cancelled_run_goes_on_with_the_same_folder(engine, run, scene, tmp_path):
     out = tmp_path / "out"
     parameters = {"INPUT": scene, "MODEL": "builtin", "N_CLASSES": 3, "OUTPUT": str(out)}
-    parameters.update(TILE_SIZE=64, OVERLAP=32)
+    parameters.update(TILE_SIZE=128, OVERLAP=32)
     feedback = Feedback("Stitch")
     assert run("label_scene", parameters, feedback) == {"OUTPUT": str(out)}
     assert time.monotonic() - feedback.cancelled_at < 3

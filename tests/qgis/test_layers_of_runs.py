@@ -1,6 +1,7 @@
 """Layers of a run's files while the run is written anew: values, handles, edits, whose they are."""
 
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QSize
 
-from .support import Feedback, run_as_the_gui_does
+from .support import Feedback, run_as_the_gui_does, show_run
 
 HANDLES = Path("/proc/self/fd")
 on_linux = pytest.mark.skipif(not HANDLES.is_dir(), reason="needs /proc")
@@ -45,15 +46,7 @@ def handles(folder):
 @pytest.fixture
 def shown(engine, provider, project, own_run):
     """Return the folder of a run whose layers the plugin has loaded, read once as a canvas does."""
-    from processing.gui.Postprocessing import handleAlgorithmResults
-
-    from qgis_plugin import results
-
-    context, feedback = QgsProcessingContext(), Feedback()
-    context.setProject(project)
-    files = own_run / "labels.tif", own_run / "labels.gpkg"
-    results.show("dubai_piece", *files, context, feedback, load=True)
-    handleAlgorithmResults(provider.algorithm("reclassify"), context, feedback)
+    show_run(provider, project, own_run)
     paint(project)
     return own_run
 
@@ -328,13 +321,11 @@ def put_new_layers_into(project, group):
 
 @pytest.mark.parametrize("into", ["top", "first run", "classes of the first run"])
 def test_scenes_of_the_same_name_have_a_group_each(
-    engine, provider, project, scene, tmp_path, into
+    engine, provider, project, finished_run, tmp_path, into
 ):
-    parameters = {"INPUT": scene, "MODEL": "builtin", "N_CLASSES": 3}
     for name in ("first", "second"):
-        run_as_the_gui_does(
-            provider, project, "label_scene", {**parameters, "OUTPUT": str(tmp_path / name)}
-        )
+        folder = shutil.copytree(finished_run["OUTPUT"], tmp_path / name)
+        show_run(provider, project, folder)
         first = project.layerTreeRoot().findGroup("dubai_piece")
         if into != "top":
             put_new_layers_into(project, first.findGroup("Classes") if "cl" in into else first)
@@ -345,21 +336,19 @@ def test_scenes_of_the_same_name_have_a_group_each(
     root = project.layerTreeRoot()
     names = [group.name() for group in root.findGroups()]
     assert names == ["dubai_piece (second)", "dubai_piece"]
-    second = {"INPUT": str(tmp_path / "second"), "N_CLASSES": 5}
+    second = {"INPUT": str(tmp_path / "second"), "N_CLASSES": 3}
     run_as_the_gui_does(provider, project, "reclassify", second)
     assert [group.name() for group in root.findGroups()] == names
-    for group, count in zip(root.findGroups(), (5, 3), strict=True):
+    for group, count in zip(root.findGroups(), (3, 5), strict=True):
         assert len(group.findGroup("Classes").findLayers()) == count
 
 
 def test_a_layer_moved_into_the_group_of_another_run_takes_no_group_along(
-    engine, provider, project, scene, tmp_path
+    engine, provider, project, finished_run, tmp_path
 ):
-    parameters = {"INPUT": scene, "MODEL": "builtin", "N_CLASSES": 3}
     for name in ("first", "second"):
-        run_as_the_gui_does(
-            provider, project, "label_scene", {**parameters, "OUTPUT": str(tmp_path / name)}
-        )
+        folder = shutil.copytree(finished_run["OUTPUT"], tmp_path / name)
+        show_run(provider, project, folder)
     root = project.layerTreeRoot()
     second, first = root.findGroups()
     raster = next(node for node in second.findLayers() if node.name() == "Class map")
@@ -367,13 +356,13 @@ def test_a_layer_moved_into_the_group_of_another_run_takes_no_group_along(
     second.removeChildNode(raster)
     root.insertChildNode(-1, second.clone())
     root.removeChildNode(second)
-    for name, count in (("second", 5), ("first", 4)):
+    for name, count in (("second", 3), ("first", 4)):
         changes = {"INPUT": str(tmp_path / name), "N_CLASSES": count}
         run_as_the_gui_does(provider, project, "reclassify", changes)
     counts = {
         group.name(): len(group.findGroup("Classes").findLayers()) for group in root.findGroups()
     }
-    assert counts == {"dubai_piece": 4, "dubai_piece (second)": 5}
+    assert counts == {"dubai_piece": 4, "dubai_piece (second)": 3}
 
 
 @pytest.mark.parametrize("name", ["reclassify", "name_classes"])

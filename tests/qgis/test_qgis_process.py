@@ -103,10 +103,10 @@ def test_a_run_on_the_example_scene_adds_three_seconds_at_most(environment, tmp_
     assert same[0] == same[1]
 
 
-def test_json_is_one_object(environment, tmp_path):
+def test_json_is_one_object(environment, scene, tmp_path):
     result = process(
         environment,
-        *("--json", "run", "alps_geo:label_scene", "--", f"INPUT={EXAMPLE}", "MODEL=builtin"),
+        *("--json", "run", "alps_geo:label_scene", "--", f"INPUT={scene}", "MODEL=builtin"),
         *("N_CLASSES=6", "BANDS=3", "BANDS=2", "BANDS=1", f"OUTPUT={tmp_path / 'out'}"),
     )
     results = json.loads(result.stdout)["results"]
@@ -136,15 +136,15 @@ def test_without_an_engine_the_way_to_one_is_told(environment, tmp_path):
     assert "Set up engine" in result.stdout + result.stderr
 
 
-def test_an_interrupted_run_stops_clean_and_goes_on(environment, tmp_path):
+def test_an_interrupted_run_stops_clean_and_goes_on(environment, scene, tmp_path):
     arguments = [
-        *("run", "alps_geo:label_scene", "--", f"INPUT={EXAMPLE}", "MODEL=builtin"),
-        *("N_CLASSES=4", "TILE_SIZE=128", "OVERLAP=64", f"OUTPUT={tmp_path / 'out'}"),
+        *("run", "alps_geo:label_scene", "--", f"INPUT={scene}", "MODEL=builtin"),
+        *("N_CLASSES=4", "TILE_SIZE=64", "OVERLAP=32", f"OUTPUT={tmp_path / 'out'}"),
     ]
     running = subprocess.Popen(
         [PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     )
-    tiles = tmp_path / "out" / "run" / "dubai"
+    tiles = tmp_path / "out" / "run" / "dubai_piece"
     end = time.monotonic() + 60
     while not list(tiles.glob("**/*.parquet")) and time.monotonic() < end:
         time.sleep(0.05)

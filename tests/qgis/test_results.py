@@ -10,7 +10,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QTimer
 
-from .support import run_as_the_gui_does
+from .support import run_as_the_gui_does, show_run
 
 
 def tree(group):
@@ -49,10 +49,8 @@ def test_layers_are_grouped_named_and_single_classes_are_off(
     ]
 
 
-def test_raster_and_segments_have_the_same_names_and_colours(
-    engine, provider, project, scene, tmp_path
-):
-    label(provider, project, scene, tmp_path / "out")
+def test_raster_and_segments_have_the_same_names_and_colours(engine, provider, project, own_run):
+    show_run(provider, project, own_run)
     raster = project.mapLayersByName("Class map")[0].renderer()
     segments = project.mapLayersByName("Segments")[0].renderer()
     assert (raster.type(), segments.type()) == ("paletted", "categorizedSymbol")
@@ -62,7 +60,7 @@ def test_raster_and_segments_have_the_same_names_and_colours(
         int(item.value()): (item.label(), item.symbol().color().name())
         for item in segments.categories()
     }
-    assert len(from_raster) == 3
+    assert len(from_raster) == 5
     assert from_raster == from_segments
     single = project.mapLayersByName("class_01")[0].renderer()
     assert single.symbol().color().name() == from_raster[1][1]
@@ -96,8 +94,9 @@ def test_names_of_classes_are_names_of_layers(engine, provider, project, own_run
     assert layer.renderer().symbol().color().name() == "#336699"
 
 
-def test_nothing_is_loaded_where_that_is_not_wanted(engine, provider, project, scene, tmp_path):
-    label(provider, project, scene, tmp_path / "out", LOAD=False)
+def test_nothing_is_loaded_where_that_is_not_wanted(engine, provider, project, own_run):
+    parameters = {"INPUT": str(own_run), "N_CLASSES": 3, "LOAD": False}
+    run_as_the_gui_does(provider, project, "reclassify", parameters)
     assert tree(project.layerTreeRoot()) == []
 
 
