@@ -122,7 +122,7 @@ def label_scenes(
     opened = {stem: scene.with_stretch(stretch) for stem, scene in opened.items()}
     model = model or load_model(settings, clock)
     if classes is not None:
-        classes.require_model(model.name, model.checksum)
+        classes.schema.require_model(model.name, model.checksum)
     folder = RunFolder(Path(out))
     present = _features_there(folder, settings, model)
     sources = choose_sources(settings.model, model, classes, present)
@@ -191,7 +191,7 @@ def classify(
     wanted = ClassSettings(number, None if classes is None else str(classes), seed)
     model, checksum = _load_classes(classes)
     if model is not None:
-        model.require_model(run.manifest["model"]["name"], run.manifest["model"]["checksum"])
+        model.schema.require_model(run.manifest["model"]["name"], run.manifest["model"]["checksum"])
         model.schema.require(features_in(run.manifest))
         if model.schema.stretch != run.manifest["stretch"]:
             run.clock.warning(

@@ -94,7 +94,7 @@ def inspect(scene: str, settings: Settings, progress: Progress | None = None) ->
     opened = opened.with_stretch(stretch)
     model = load_model(settings, progress)
     if classes is not None:
-        classes.require_model(model.name, model.checksum)
+        classes.schema.require_model(model.name, model.checksum)
     sources = choose_sources(settings.model, model, classes)
     if follows_colour(model):
         opened = opened.without_blocks(measure_blocks(opened))

@@ -91,6 +91,33 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     return _check_header(path, text, tensors), tensors
 
 
+def check_learned(tensors: Tensors, n_classes: int, n_features: int) -> Tensors:
+    """Return what a model learned, and what files of earlier versions lack.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If something is missing, of another type or shape, or not finite.
+    """
+    wanted = {
+        "centers": (np.float64, (n_classes, n_features)),
+        "counts": (np.int64, (n_classes,)),
+        "class_of_center": (np.int32, (n_classes,)),
+        "mean": (np.float64, (n_features,)),
+        "scale": (np.float64, (n_features,)),
+        "axes": (np.float64, (n_features, n_features)),
+    }
+    # Files of version 1 have no axes.
+    tensors = {"axes": np.eye(n_features), **tensors}
+    for name, (dtype, shape) in wanted.items():
+        tensor = tensors[name]
+        if tensor.dtype != dtype or tensor.shape != shape:
+            raise ValueError(f"{name} is {tensor.dtype} of shape {tensor.shape}")
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{name} is not finite")
+    return tensors
+
+
 def damaged(path: Path, reason: str) -> ModelError:
     """Return the error for a file whose content cannot be right."""
     first_line = reason.splitlines()[0]

@@ -1,8 +1,7 @@
 """Pseudo-classes: groups of like segments, found by online k-means and kept in a file.
 
-A class model knows all that its ids depend on: the centres, the scaling and weights of the
-features, the mask model they come from, and the stretch of the scenes. Names and colours
-are in its `Legend`.
+A class model knows all that its ids depend on: centres, the scaling and weights of features, the
+mask model they come from, and the stretch of the scenes. Its `Legend` has names and colours.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ModelError, SettingsError
 from ..progress import Progress
@@ -22,18 +21,15 @@ from ..settings import ClassSettings
 from . import file as classfile
 from .clustering import cluster, margin, nearest, update_online
 from .legend import Legend
-from .sampling import BLOCK, Rows, Weighted, reblock, sketch, weigh
+from .sampling import BLOCK, Rows, Weighted, as_batches, reblock, sketch, weigh
 from .schema import FeatureBlock, FeatureSchema
 from .whitening import choose_reach, compress, measure_axes, rotate
 
 SAMPLE_SIZE = 20000
+# What is kept in a file: the name there, and the attribute.
 _LEARNED = {
-    "centers": np.float64,
-    "counts": np.int64,
-    "class_of_center": np.int32,
-    "mean": np.float64,
-    "scale": np.float64,
-    "axes": np.float64,
+    "centers": "cluster_centers_",
+    **{name: f"{name}_" for name in ("counts", "class_of_center", "mean", "scale", "axes")},
 }
 
 
@@ -45,9 +41,8 @@ class Prediction:
     ----------
     class_id : ndarray of uint16, shape (n_segments,)
     confidence : ndarray of float32, shape (n_segments,)
-        1 - d1 / d2, where d1 is the distance to the nearest centre and d2 that to the nearest
-        centre of another class: 0 halfway between two classes, 1 on a centre, 1 if there is
-        one class only.
+        1 - d1 / d2, the distances to the nearest centre and the nearest of another class: 0
+        halfway between two classes, 1 on a centre, 1 if there is one class only.
     """
 
     class_id: NDArray[np.uint16]
@@ -55,20 +50,21 @@ class Prediction:
 
 
 class ClassModel:
-    """Groups segments into classes.
+    """Groups segments, or any rows of numbers, into classes, in the words of scikit-learn.
 
-    `fit` and `partial_fit` learn and return the model itself; `order_by_area`, `rename`,
-    `recolor` and `merge` return a changed copy.
+    `fit` and `partial_fit` return the model itself; what names, orders or merges, a changed copy.
 
     Parameters
     ----------
-    settings : ClassSettings
-        Number of classes and seed.
-    schema : FeatureSchema
+    n_classes : int
+    seed : int
+        Of the clustering.
+    schema : FeatureSchema, optional
+        What features are, and how much each counts; by default all columns count alike.
 
     Attributes
     ----------
-    centers_ : ndarray of float64, shape (n_centers, n_features)
+    cluster_centers_ : ndarray of float64, shape (n_centers, n_features)
         In standardised, log-compressed, weighted, whitened features.
     counts_ : ndarray of int64, shape (n_centers,)
         Segments each centre was made from.
@@ -81,11 +77,19 @@ class ClassModel:
         What whitens them then; see `whitening`.
     legend_ : Legend
     n_samples_ : int
-    inertia_, n_passes_, settled_ : float, int, bool
-        How the last `fit` ended; not kept in the file.
+    inertia_, n_iter_, settled_ : how the last `fit` ended; not kept in the file
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = np.repeat([[0.0, 1.0], [5.0, 2.0]], 50, axis=0)
+    >>> model = ClassModel(n_classes=2, seed=0).fit(rows)
+    >>> model.predict([[4.9, 2.0], [0.1, 1.0], [5.1, 2.1]])
+    array([1, 0, 1], dtype=uint16)
     """
 
-    centers_: Rows
+    schema: FeatureSchema
+    cluster_centers_: Rows
     counts_: NDArray[np.int64]
     class_of_center_: NDArray[np.int32]
     mean_: Rows
@@ -95,12 +99,20 @@ class ClassModel:
     legend_: Legend
     n_samples_: int
     inertia_: float
-    n_passes_: int
+    n_iter_: int
     settled_: bool
 
-    def __init__(self, settings: ClassSettings, schema: FeatureSchema) -> None:
-        self.settings = settings
-        self.schema = schema
+    def __init__(
+        self,
+        n_classes: int = ClassSettings.n_classes,
+        seed: int = ClassSettings.seed,
+        *,
+        schema: FeatureSchema | None = None,
+    ) -> None:
+        checked = ClassSettings(n_classes, None, seed)
+        self.n_classes, self.seed = checked.n_classes, checked.seed
+        if schema is not None:
+            self.schema = schema
         self._waiting: list[NDArray[np.float32]] = []
 
     @property
@@ -120,23 +132,22 @@ class ClassModel:
 
     def fit(
         self,
-        batches: Iterable[NDArray[np.float32]],
-        progress: Progress | None = None,
+        X: ArrayLike | Sequence[NDArray[Any]],
         *,
-        areas: Iterable[NDArray[np.integer]] | None = None,
+        sample_weight: ArrayLike | Sequence[NDArray[Any]] | None = None,
+        progress: Progress | None = None,
     ) -> ClassModel:
         """Find classes in features that need not fit in memory.
 
         Parameters
         ----------
-        batches : iterable of ndarray of float32, shape (n, n_features)
-            Can be gone through again and again, always in the same order; where it is cut makes
-            no difference.
+        X : array-like, shape (n_segments, n_features), or sequence of ndarray of such shapes
+            A sequence is gone through again and again; where it is cut makes no difference.
+        sample_weight : array-like, shape (n_segments,), or sequence of ndarray, optional
+            Pixels of each segment, 1 or more, cut like `X`: a segment of a pixels counts
+            a / (a + 64). All count alike where none are given.
         progress : Progress, optional
             Hears of every pass.
-        areas : iterable of ndarray of int, shape (n,), optional
-            Pixels of each segment, cut like the batches: small ones count less. All count alike
-            where none are given.
 
         Raises
         ------
@@ -145,9 +156,10 @@ class ClassModel:
         ModelError
             If features are not finite or not as many as the schema names.
         """
-        if any(given is not None and iter(given) is given for given in (batches, areas)):
-            raise TypeError("batches and areas are gone through again; pass lists, not iterators")
-        wanted, seed = self.settings.n_classes, self.settings.seed
+        batches = as_batches(X, 2)
+        areas = None if sample_weight is None else as_batches(sample_weight, 1)
+        self._take_schema(batches)
+        wanted, seed = self.n_classes, self.seed
 
         def segments() -> Iterator[Weighted]:
             """Begin a pass over all segments."""
@@ -171,14 +183,14 @@ class ClassModel:
             return map(transform, reblock(segments()))
 
         result = cluster(blocks, transform(seen.sample), wanted, seed, progress)
-        self.centers_, self.counts_ = result.centers, result.counts
+        self.cluster_centers_, self.counts_ = result.centers, result.counts
         self.class_of_center_ = np.arange(wanted, dtype=np.int32)
         self.legend_ = Legend(wanted, tuple(range(wanted)))
         self.inertia_, self.settled_ = result.inertia, result.settled
-        self.n_passes_ = result.online_passes + result.exact_passes
+        self.n_iter_ = result.online_passes + result.exact_passes
         return self
 
-    def partial_fit(self, features: NDArray[np.float32]) -> ClassModel:
+    def partial_fit(self, X: ArrayLike) -> ClassModel:
         """Learn from some more segments, as they come (the paper's online k-means).
 
         A new model first gathers ten segments per class and fits those; from then on, scaling
@@ -186,27 +198,35 @@ class ClassModel:
 
         Parameters
         ----------
-        features : ndarray of float32, shape (n_segments, n_features)
+        X : array-like, shape (n_segments, n_features)
         """
-        (features,) = self.schema.check([features])
-        if self._is_fitted:
+        batches = [np.asarray(X)]
+        self._take_schema(batches)
+        (features,) = self.schema.check(batches)
+        if hasattr(self, "legend_"):
             for start in range(0, len(features), BLOCK):
                 rows = self._transform(features[start : start + BLOCK])
-                self.centers_, self.counts_ = update_online(self.centers_, self.counts_, rows)
+                self.cluster_centers_, self.counts_ = update_online(
+                    self.cluster_centers_, self.counts_, rows
+                )
             self.n_samples_ += len(features)
             return self
         self._waiting.append(features.copy())
-        if sum(map(len, self._waiting)) >= 10 * self.settings.n_classes:
+        if sum(map(len, self._waiting)) >= 10 * self.n_classes:
             self.fit(self._waiting)
             self._waiting = []
         return self
 
-    def predict(self, features: NDArray[np.float32]) -> Prediction:
+    def predict(self, X: ArrayLike) -> NDArray[np.uint16]:
+        """Return the class id of each segment; `assign` says how sure they are, too."""
+        return self.assign(X).class_id
+
+    def assign(self, X: ArrayLike) -> Prediction:
         """Find the class of each segment; what a segment gets does not depend on the others.
 
         Parameters
         ----------
-        features : ndarray of float32, shape (n_segments, n_features)
+        X : array-like, shape (n_segments, n_features)
 
         Raises
         ------
@@ -214,18 +234,20 @@ class ClassModel:
             If features are not finite or not as many as the schema names.
         """
         self._legend()
-        (features,) = self.schema.check([features])
+        (features,) = self.schema.check([np.asarray(X)])
         class_id = np.zeros(len(features), np.uint16)
         confidence = np.ones(len(features), np.float32)
         groups = self.class_of_center_
         for start in range(0, len(features), BLOCK):
             part = slice(start, start + BLOCK)
             rows = self._transform(features[part])
-            index = nearest(rows, self.centers_)
+            index = nearest(rows, self.cluster_centers_)
             class_id[part] = groups[index]
             if len(self.class_ids) > 1:
-                second = nearest(rows, self.centers_, groups, barred=groups[index])
-                confidence[part] = margin(rows, self.centers_[index], self.centers_[second])
+                second = nearest(rows, self.cluster_centers_, groups, barred=groups[index])
+                confidence[part] = margin(
+                    rows, self.cluster_centers_[index], self.cluster_centers_[second]
+                )
         return Prediction(class_id, confidence)
 
     def order_by_area(self, areas: Sequence[float] | NDArray[np.generic]) -> ClassModel:
@@ -276,20 +298,6 @@ class ClassModel:
                 owners[owners == class_id] = group[0]
         return self._with(legend, owners)
 
-    def require_model(self, name: str, checksum: str) -> None:
-        """Raise `ModelError` unless the classes were made with this very mask model."""
-        schema = self.schema
-        if schema.model != name:
-            raise ModelError(
-                f"the class model was made with mask model {schema.model!r}, not {name!r}; use"
-                f" `model={schema.model}`, or make new classes"
-            )
-        if schema.checksum != checksum:
-            raise ModelError(
-                f"the class model was made with another version of mask model {name!r} (checksum"
-                f" {schema.checksum[:12]}, not {checksum[:12]}); use that one, or make new classes"
-            )
-
     def save(self, path: str | Path) -> None:
         """Write the model as safetensors with a JSON header; the same model gives the same bytes.
 
@@ -299,15 +307,14 @@ class ClassModel:
             If the file cannot be written; an older one is then still whole.
         """
         legend, schema = self._legend(), self.schema
-        tensors = {name: getattr(self, name + "_") for name in _LEARNED}
+        tensors = {name: getattr(self, attribute) for name, attribute in _LEARNED.items()}
         names, colors = legend.names, legend.colors
         header = {
             "mask_model": {"name": schema.model, "checksum": schema.checksum},
             "features": schema.names,
-            # None where there are only the mask model's own, as in files of earlier versions.
             **({} if schema.is_own else {"blocks": [asdict(block) for block in schema.blocks]}),
             "stretch": schema.stretch,
-            "settings": {"n_classes": self.settings.n_classes, "seed": self.settings.seed},
+            "settings": {"n_classes": self.n_classes, "seed": self.seed},
             "n_samples": self.n_samples_,
             "reach": self.reach_ if np.isfinite(self.reach_) else None,
             "classes": [{"id": i, "name": names[i], "color": colors[i]} for i in legend.ids],
@@ -340,23 +347,11 @@ class ClassModel:
             header["stretch"],
             tuple(FeatureBlock(**block) for block in header.get("blocks", ())),
         )
-        model = cls(ClassSettings.from_json(header["settings"]), schema)
-        size, columns = model.settings.n_classes, len(schema.names)
-        shapes = {
-            "centers": (size, columns),
-            "mean": (columns,),
-            "scale": (columns,),
-            "axes": (columns, columns),
-        }
-        # Files of version 1 have no axes, those of version 1 and 2 no reach.
-        tensors = {"axes": np.eye(columns), **tensors}
-        for name, dtype in _LEARNED.items():
-            tensor = tensors[name]
-            if tensor.dtype != dtype or tensor.shape != shapes.get(name, (size,)):
-                raise ValueError(f"{name} is {tensor.dtype} of shape {tensor.shape}")
-            if not np.isfinite(tensor).all():
-                raise ValueError(f"{name} is not finite")
-            setattr(model, name + "_", tensor)
+        model = cls(**header["settings"], schema=schema)
+        size = model.n_classes
+        learned = classfile.check_learned(tensors, size, len(schema.names))
+        for name, attribute in _LEARNED.items():
+            setattr(model, attribute, learned[name])
         model.n_samples_ = int(header["n_samples"])
         model.reach_ = np.inf if header.get("reach") is None else float(header["reach"])
         model.legend_ = Legend.restore(size, header["classes"])
@@ -366,16 +361,17 @@ class ClassModel:
             raise ValueError("centres and classes do not match")
         return model
 
-    @property
-    def _is_fitted(self) -> bool:
-        return hasattr(self, "legend_")
+    def _take_schema(self, batches: Sequence[NDArray[Any]]) -> None:
+        """Take columns as they come where nobody said what they are."""
+        if not hasattr(self, "schema"):
+            self.schema = FeatureSchema.of_columns(next(iter(batches), np.zeros((0, 0))))
 
     def _legend(self) -> Legend:
-        if not self._is_fitted:
+        if not hasattr(self, "legend_"):
             waiting = sum(map(len, self._waiting))
             raise ModelError(
                 f"the class model has no classes yet: call fit, or partial_fit with"
-                f" {10 * self.settings.n_classes} segments or more (so far {waiting})"
+                f" {10 * self.n_classes} segments or more (so far {waiting})"
             )
         return self.legend_
 

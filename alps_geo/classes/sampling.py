@@ -41,6 +41,27 @@ class Weighted(Columns):
     weights: NDArray[np.float64]
 
 
+def as_batches(values: object, ndim: int) -> list[NDArray[Any]]:
+    """Return what a caller has, one array or a sequence of arrays, as a list of arrays.
+
+    Parameters
+    ----------
+    values : array-like, or sequence of array-like
+    ndim : int
+        Dimensions of one array.
+
+    Raises
+    ------
+    TypeError
+        If it is an iterator, which cannot be gone through again.
+    """
+    if isinstance(values, Iterator):
+        raise TypeError("rows are gone through again and again: pass lists, not iterators")
+    if isinstance(values, list | tuple) and any(np.ndim(part) == ndim for part in values):
+        return [np.asarray(part) for part in values]
+    return [np.asarray(values)]
+
+
 def weigh(
     batches: Iterable[NDArray[np.float32]], areas: Iterable[NDArray[np.integer]] | None = None
 ) -> Iterator[Weighted]:
@@ -68,7 +89,7 @@ def weigh(
         sizes = [0 if given is None else len(given) for given in (batch, part)]
         if sizes[0] != sizes[1]:
             raise ModelError(
-                f"areas must be cut like the features: here are {sizes[1]} for {sizes[0]} segments"
+                f"`sample_weight` must be cut like `X`: here are {sizes[1]} for {sizes[0]} segments"
             )
         if sizes[0] and part.min() < 1:
             raise ModelError(f"the area of a segment is 1 pixel or more, not {part.min()}")

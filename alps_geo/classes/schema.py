@@ -113,6 +113,26 @@ class FeatureSchema:
             " again, or make new classes"
         )
 
+    @classmethod
+    def of_columns(cls, rows: NDArray[Any]) -> FeatureSchema:
+        """Return the schema of rows that come from no mask model, shape (n, n_features)."""
+        number = rows.shape[1] if rows.ndim == 2 else 0
+        names = tuple(f"feature_{column}" for column in range(number))
+        return cls("", "", names, np.ones(number, np.float32))
+
+    def require_model(self, name: str, checksum: str) -> None:
+        """Raise `ModelError` unless the features are of this very mask model."""
+        if self.model != name:
+            raise ModelError(
+                f"the class model was made with mask model {self.model!r}, not {name!r}; use"
+                f" `model={self.model}`, or make new classes"
+            )
+        if self.checksum != checksum:
+            raise ModelError(
+                f"the class model was made with another version of mask model {name!r} (checksum"
+                f" {self.checksum[:12]}, not {checksum[:12]}); use that one, or make new classes"
+            )
+
     def check(self, batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         """Yield batches of features as float32, those without weight set to zero.
 

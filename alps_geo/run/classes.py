@@ -36,7 +36,8 @@ def find_classes(run: Run, given: ClassModel | None, settings: ClassSettings) ->
     run.clock.stage("classes")
     features = [batch for part in segments for batch in batches(part.features)]
     pixels = [batch for part in segments for batch in batches(part.area_px)]
-    model = ClassModel(settings, run.schema(segments)).fit(features, run.clock, areas=pixels)
+    model = ClassModel(settings.n_classes, settings.seed, schema=run.schema(segments))
+    model.fit(features, sample_weight=pixels, progress=run.clock)
     size = settings.n_classes
     areas, colors = np.zeros(size), np.zeros((size, 3))
     for part in segments:

@@ -93,7 +93,7 @@ def predict(model: ClassModel | None, segments: Segments) -> Prediction:
     """Return the classes of a scene's segments."""
     if model is None or not len(segments):
         return Prediction(np.zeros(0, np.uint16), np.zeros(0, np.float32))
-    parts = [model.predict(batch) for batch in batches(segments.features)]
+    parts = [model.assign(batch) for batch in batches(segments.features)]
     return Prediction(
         np.concatenate([part.class_id for part in parts]),
         np.concatenate([part.confidence for part in parts]),

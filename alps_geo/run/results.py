@@ -322,7 +322,7 @@ def open_results(run: Run, record: dict[str, Any], *, anew: bool = False) -> Ite
 
 def _heirs_by_center(before: ClassModel, now: ClassModel) -> dict[int, int]:
     """Return heirs of classes without segments: classes with the same centre."""
-    if not np.array_equal(before.centers_, now.centers_):
+    if not np.array_equal(before.cluster_centers_, now.cluster_centers_):
         return {}
     pairs = zip(before.class_of_center_.tolist(), now.class_of_center_.tolist(), strict=True)
     return dict(sorted(pairs, reverse=True))

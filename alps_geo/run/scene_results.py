@@ -131,7 +131,7 @@ def _add_edits(
     if known is None:
         return edits.put(found.segment_id, found.class_id, model)
     rows = np.searchsorted(segments.segment_id, found.segment_id)
-    back = known.predict(segments.features[rows]).class_id == found.class_id
+    back = known.predict(segments.features[rows]) == found.class_id
     edits = edits.drop(found.segment_id[back])
     return edits.put(found.segment_id[~back], found.class_id[~back], model)
 
