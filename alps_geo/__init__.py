@@ -38,8 +38,8 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .classes.model import ClassModel
     from .outputs.writing import Outputs
-    from .pipeline import classify, edit_classes, label, label_scenes
-    from .planning import Plan, inspect
+    from .pipeline import classify, edit_classes, label
+    from .planning import Plan, info
 
 __version__ = "0.1.0"
 
@@ -65,9 +65,8 @@ __all__ = [
     "WorkerError",
     "classify",
     "edit_classes",
-    "inspect",
+    "info",
     "label",
-    "label_scenes",
 ]
 
 # Name -> the module that has it. Their libraries take seconds to import, so they wait.
@@ -77,9 +76,8 @@ _LAZY = {
     "Plan": "planning",
     "classify": "pipeline",
     "edit_classes": "pipeline",
-    "inspect": "planning",
+    "info": "planning",
     "label": "pipeline",
-    "label_scenes": "pipeline",
 }
 
 

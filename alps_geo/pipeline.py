@@ -6,23 +6,22 @@ a stopped run goes on, and new classes need no mask model.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ._environment import notes, with_own_data
+from ._environment import with_own_data
 from ._memory import share_allocator
-from .classes import file as classfile
 from .classes.model import ClassModel
-from .classes.schema import FeatureBlock, own_block
-from .errors import OutsideSceneError, SettingsError
-from .features.choosing import choose_sources
+from .classes.schema import own_block
+from .errors import SettingsError
 from .features.sources import FeatureSource, blocks_of
-from .models import load_model
-from .models.masks import MaskModel, follows_colour
+from .models.masks import MaskModel
 from .outputs.writing import Outputs
-from .progress import NoProgress, Progress, Stopwatch
+from .planning import Prepared, choose, load_classes, prepare
+from .progress import Progress, Stopwatch, listening
 from .run.assembly import grid_to_json
 from .run.classes import find_classes
 from .run.folder import RunFolder
@@ -31,33 +30,45 @@ from .run.pools import end_if_unguarded, most_processes
 from .run.record import describe_scene, describe_settings, describe_software, read_record
 from .run.results import Results, open_results
 from .run.run import Run, features_in, open_run, plan_scene
-from .scenes.paths import is_same, unique_stem
-from .scenes.scene import Scene, open_scene
-from .scenes.statistics import measure_stretch
+from .scenes.scene import Scene
 from .scenes.stretch import Stretch
-from .scenes.survey import find_blocks
 from .settings import ClassSettings, Settings
+from .settings.keywords import with_options
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .settings.options import AnyPath, Options
 
 
+@with_options()
+@with_own_data
 def label(
-    scenes: str | Path | Sequence[str | Path],
-    out: str | Path,
+    scenes: AnyPath | Iterable[AnyPath],
+    out: AnyPath,
     *,
-    progress: Progress | None = None,
-    **options: Any,
+    settings: Settings | None = None,
+    model: str | MaskModel | None = None,
+    progress: Progress | bool | None = None,
+    **options: Unpack[Options],
 ) -> Outputs:
-    """Label scenes: the same call as `alps-geo label`.
+    """Label scenes with one class model: the same as `alps-geo label`.
 
     Parameters
     ----------
-    scenes : path, or sequence of paths
-        Georeferenced images; several share one class model.
+    scenes : path, or iterable of paths
+        Georeferenced images.
     out : path
-        Folder of the results.
-    progress : Progress, optional
-        The progress listener, which may also cancel.
+        Folder of the results. A run that was stopped goes on there.
+    settings : Settings, optional
+        Instead of the defaults; options change it.
+    model : str or MaskModel, optional
+        Name of a mask model: builtin, mobile-sam, sam-vit-b, sam-vit-l, sam-vit-h, or auto, the
+        best one installed. Or one of your own, for one worker.
+    progress : Progress or bool, optional
+        The progress listener, which may also cancel. True shows progress as text, False does not; by default it
+        is shown in notebooks and on interactive prompts.
     **options
-        The command's options by their long names: `n_classes=8`, `tile_size=512`, ...
 
     Returns
     -------
@@ -73,77 +84,37 @@ def label(
     >>> import alps_geo
     >>> outputs = alps_geo.label("scene.tif", "out", n_classes=12)  # doctest: +SKIP
     """
-    paths = [scenes] if isinstance(scenes, str | Path) else list(scenes)
-    settings = Settings.from_options(**options)
-    return label_scenes([str(path) for path in paths], out, settings, progress)
-
-
-@with_own_data
-def label_scenes(
-    scenes: Sequence[str],
-    out: str | Path,
-    settings: Settings,
-    progress: Progress | None = None,
-    model: MaskModel | None = None,
-) -> Outputs:
-    """Label scenes with one class model.
-
-    Parameters
-    ----------
-    scenes : sequence of str
-    out : path
-    settings : Settings
-    progress : Progress, optional
-    model : MaskModel, optional
-        A model of the caller's own, instead of the one the settings name; for one worker.
-
-    Returns
-    -------
-    Outputs
-
-    Raises
-    ------
-    AlpsGeoError
-        See `alps_geo.errors`.
-    """
+    paths = [scenes] if isinstance(scenes, str | os.PathLike) else list(scenes)
+    chosen, own = choose(settings, model, options)
     end_if_unguarded()
     share_allocator()
-    clock = Stopwatch(progress or NoProgress())
-    clock.stage("scenes")
-    for text in notes():
-        clock.message(text)
-    opened = _open_scenes(scenes, settings, clock)
-    classes, checksum = _load_classes(settings.classes.file)
-    stretch = (
-        measure_stretch(list(opened.values()), skip_unreadable=settings.run.skip_unreadable)
-        if classes is None
-        else Stretch.from_dict(classes.schema.stretch)
-    )
-    opened = {stem: scene.with_stretch(stretch) for stem, scene in opened.items()}
-    model = model or load_model(settings, clock)
-    if classes is not None:
-        classes.schema.require_model(model.name, model.checksum)
-    folder = RunFolder(Path(out))
-    present = _features_there(folder, settings, model)
-    sources = choose_sources(settings.model, model, classes, present)
-    if follows_colour(model):
-        opened = find_blocks(opened, clock, skip_unreadable=settings.run.skip_unreadable)
-    manifest = _manifest(opened, settings, model, sources, stretch)
+    with listening(progress) as told:
+        clock = Stopwatch(told)
+        found = prepare(
+            [os.fspath(path) for path in paths], chosen, own, clock, RunFolder(Path(out))
+        )
+        return _label(found, Path(out), chosen, clock)
+
+
+def _label(prepared: Prepared, folder: RunFolder, settings: Settings, clock: Stopwatch) -> Outputs:
+    """Label what was prepared; tiles that an earlier run finished are not labelled again."""
+    opened = prepared.scenes
+    manifest = _manifest(opened, settings, prepared.model, prepared.sources, prepared.stretch)
     known = folder.start(manifest, overwrite=settings.run.overwrite)
     runs = [plan_scene(folder, stem, scene.grid, settings.tiles) for stem, scene in opened.items()]
     run = Run(folder.out, tuple(runs), manifest, clock)
-    if known and run.is_finished(settings, checksum):
+    if known and run.is_finished(settings, prepared.checksum):
         return _take_edits(run)
-    _label_tiles(run, opened, settings, model, sources)
+    _label_tiles(run, opened, settings, prepared.model, prepared.sources)
     for scene_run in run.scenes:
         scene_run.assemble(settings.outputs, clock)
-    classes = find_classes(run, classes, settings.classes)
+    classes = find_classes(run, prepared.classes, settings.classes)
     record = {
         "software": describe_software(),
         "settings": describe_settings(settings),
         "model": manifest["model"],
-        "features": [asdict(block) for block in blocks_of(sources)],
-        "class_model": checksum,
+        "features": [asdict(block) for block in blocks_of(prepared.sources)],
+        "class_model": prepared.checksum,
         "stretch": manifest["stretch"],
         "scenes": [
             describe_scene(part, scene)
@@ -189,7 +160,7 @@ def classify(
     present = record["settings"]["classes"]
     number = present["n_classes"] if n_classes is None else n_classes
     wanted = ClassSettings(number, None if classes is None else str(classes), seed)
-    model, checksum = _load_classes(classes)
+    model, checksum = load_classes(classes)
     if model is not None:
         model.schema.require_model(run.manifest["model"]["name"], run.manifest["model"]["checksum"])
         model.schema.require(features_in(run.manifest))
@@ -273,42 +244,6 @@ def _take_names(model: ClassModel, results: Results, progress: Progress) -> Clas
     return model
 
 
-def _open_scenes(paths: Sequence[str], settings: Settings, progress: Progress) -> dict[str, Scene]:
-    """Open scenes by stems of their own, and pass on what they have to say."""
-    if not paths:
-        raise SettingsError("no scene is named; name one or more")
-    opened: dict[str, Scene] = {}
-    outside: list[OutsideSceneError] = []
-    for path in paths:
-        try:
-            scene = open_scene(path, settings.scene)
-        except OutsideSceneError as error:
-            outside.append(error)
-            continue
-        if any(is_same(scene.path, other.path) for other in opened.values()):
-            raise SettingsError(f"{scene.name} is named twice; name every scene once")
-        opened[unique_stem(scene.stem, opened)] = scene
-        for text in scene.messages:
-            progress.message(text)
-        for text in scene.warnings:
-            progress.warning(text)
-    if not opened:
-        raise outside[0]
-    for reason in outside:
-        progress.warning(f"a scene is left out: {reason}")
-    return opened
-
-
-def _features_there(
-    folder: RunFolder, settings: Settings, model: MaskModel
-) -> tuple[FeatureBlock, ...]:
-    """Return the blocks of features of the run that goes on; none of one that begins."""
-    if settings.run.overwrite or not folder.manifest_path.exists():
-        return ()
-    manifest = folder.read_manifest()
-    return features_in(manifest) if manifest["model"]["name"] == model.name else ()
-
-
 def _manifest(
     scenes: Mapping[str, Scene],
     settings: Settings,
@@ -342,11 +277,6 @@ def _manifest(
         **({"blocks": blocks} if blocks else {}),
         **({} if own else {"features": features}),
     }
-
-
-def _load_classes(path: str | Path | None) -> tuple[ClassModel | None, str | None]:
-    """Return the class model that was named, and what tells its file from another."""
-    return (None, None) if path is None else (ClassModel.load(path), classfile.checksum(path))
 
 
 def _label_tiles(

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._environment import notes, with_own_data
+from .classes import file as classfile
 from .classes.model import ClassModel
+from .classes.schema import FeatureBlock
+from .errors import OutsideSceneError, SettingsError
 from .features.choosing import choose_sources
 from .features.sources import FeatureSource
 from .models import load_model
 from .models.masks import MaskModel, follows_colour
-from .progress import NoProgress, Progress
+from .progress import Progress, Stopwatch, listening
+from .run.folder import RunFolder
 from .run.jobs import label_tile
 from .run.record import peak_memory_mb
+from .run.run import features_in
+from .scenes.paths import is_same, unique_stem
 from .scenes.scene import Scene, open_scene
 from .scenes.statistics import measure_stretch, valid_share
 from .scenes.stretch import Stretch
-from .scenes.survey import measure_blocks
+from .scenes.survey import find_blocks
 from .scenes.tiles import Tile, plan_tiles
 from .settings import Settings
+from .settings.keywords import with_options
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .settings.options import AnyPath, Options
 
 #: What stitching, painting, outlining and writing take: docs/scaling.md has 0.4e-6 for scenes with
 #: 1 500 masks per megapixel; it grows with them, and detailed scenes have twice as many.
@@ -60,15 +73,160 @@ class Plan:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Scenes and a mask model that fit each other, ready to label.
+
+    Attributes
+    ----------
+    scenes : dict of str to Scene
+        By stems of their own, with their stretch, in the order they were named.
+    model : MaskModel
+    sources : tuple of FeatureSource
+    stretch : Stretch
+    classes : ClassModel or None
+        The class model that the settings name.
+    checksum : str or None
+        What tells its file from another.
+    """
+
+    scenes: dict[str, Scene]
+    model: MaskModel
+    sources: tuple[FeatureSource, ...]
+    stretch: Stretch
+    classes: ClassModel | None
+    checksum: str | None
+
+
+def prepare(
+    paths: Sequence[str],
+    settings: Settings,
+    model: MaskModel | None,
+    progress: Progress,
+    folder: RunFolder | None = None,
+) -> Prepared:
+    """Open scenes and load models; whatever cannot be labelled is refused here.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    settings : Settings
+    model : MaskModel or None
+        The caller's own, instead of the one the settings name.
+    progress : Progress
+        Is told what `label` would tell.
+    folder : RunFolder, optional
+        May hold the run that goes on.
+
+    Raises
+    ------
+    AlpsGeoError
+        See `alps_geo.errors`.
+    """
+    progress.stage("scenes")
+    for text in notes():
+        progress.message(text)
+    opened = _open_scenes(paths, settings, progress)
+    classes, checksum = load_classes(settings.classes.file)
+    skip_unreadable = settings.run.skip_unreadable
+    stretch = (
+        measure_stretch(list(opened.values()), skip_unreadable=skip_unreadable)
+        if classes is None
+        else Stretch.from_dict(classes.schema.stretch)
+    )
+    opened = {stem: scene.with_stretch(stretch) for stem, scene in opened.items()}
+    if model is None:
+        model = load_model(settings, progress)
+    elif settings.run.workers > 1 or settings.run.scheduler is not None:
+        raise SettingsError(
+            "`workers` and `scheduler` need a mask model by its name: one of your own works in this"
+            " process only",
+            code="settings.workers",
+            setting="workers",
+            found=settings.run.workers,
+        )
+    if classes is not None:
+        classes.schema.require_model(model.name, model.checksum)
+    present = _features_there(folder, settings, model)
+    sources = choose_sources(settings.model, model, classes, present)
+    if follows_colour(model):
+        opened = find_blocks(opened, progress, skip_unreadable=skip_unreadable)
+    return Prepared(opened, model, sources, stretch, classes, checksum)
+
+
+def _features_there(
+    folder: RunFolder | None, settings: Settings, model: MaskModel
+) -> tuple[FeatureBlock, ...]:
+    """Return the blocks of features of the run that goes on; none of one that begins."""
+    if folder is None or settings.run.overwrite or not folder.manifest_path.exists():
+        return ()
+    manifest = folder.read_manifest()
+    return features_in(manifest) if manifest["model"]["name"] == model.name else ()
+
+
+def load_classes(path: AnyPath | None) -> tuple[ClassModel | None, str | None]:
+    """Return the class model that was named, and what tells its file from another."""
+    return (None, None) if path is None else (ClassModel.load(path), classfile.checksum(path))
+
+
+def _open_scenes(paths: Sequence[str], settings: Settings, progress: Progress) -> dict[str, Scene]:
+    """Open scenes by stems of their own, and pass on what they have to say."""
+    if not paths:
+        raise SettingsError("no scene is named; name one or more")
+    opened: dict[str, Scene] = {}
+    outside: list[OutsideSceneError] = []
+    for path in paths:
+        try:
+            scene = open_scene(path, settings.scene)
+        except OutsideSceneError as error:
+            outside.append(error)
+            continue
+        if any(is_same(scene.path, other.path) for other in opened.values()):
+            raise SettingsError(f"{scene.name} is named twice; name every scene once")
+        opened[unique_stem(scene.stem, opened)] = scene
+        for text in scene.messages:
+            progress.message(text)
+        for text in scene.warnings:
+            progress.warning(text)
+    if not opened:
+        raise outside[0]
+    for reason in outside:
+        progress.warning(f"a scene is left out: {reason}")
+    return opened
+
+
+def choose(
+    settings: Settings | None, model: str | MaskModel | None, options: Mapping[str, object]
+) -> tuple[Settings, MaskModel | None]:
+    """Return the settings that a caller means, and the caller's own mask model, if it is one."""
+    if isinstance(model, str):
+        model, options = None, {**options, "model": model}
+    return (settings or Settings()).change(**options), model
+
+
+@with_options()
 @with_own_data
-def inspect(scene: str, settings: Settings, progress: Progress | None = None) -> Plan:
+def info(
+    scene: AnyPath,
+    *,
+    settings: Settings | None = None,
+    model: str | MaskModel | None = None,
+    progress: Progress | bool | None = None,
+    **options: Unpack[Options],
+) -> Plan:
     """Find out what `label` would do with a scene; what it would refuse is refused here.
 
     Parameters
     ----------
-    scene : str
-    settings : Settings
-    progress : Progress, optional
+    scene : path
+    settings : Settings, optional
+        Instead of the defaults; options change it.
+    model : str or MaskModel, optional
+        Name of a mask model, or one of your own.
+    progress : Progress or bool, optional
+        As of `label`.
+    **options
+        As of `label`.
 
     Returns
     -------
@@ -77,39 +235,31 @@ def inspect(scene: str, settings: Settings, progress: Progress | None = None) ->
     Raises
     ------
     AlpsGeoError
-        As `pipeline.label_scenes` would.
+        As `label` would.
+
+    Examples
+    --------
+    >>> import alps_geo
+    >>> alps_geo.info("scene.tif", tile_size=2048).seconds  # doctest: +SKIP
     """
-    progress = progress or NoProgress()
-    progress.stage("scene")
-    for text in notes():
-        progress.message(text)
-    opened = open_scene(scene, settings.scene)
-    for text in opened.messages:
-        progress.message(text)
-    given = settings.classes.file
-    classes = None if given is None else ClassModel.load(given)
-    stretch = (
-        measure_stretch([opened]) if classes is None else Stretch.from_dict(classes.schema.stretch)
-    )
-    opened = opened.with_stretch(stretch)
-    model = load_model(settings, progress)
-    if classes is not None:
-        classes.schema.require_model(model.name, model.checksum)
-    sources = choose_sources(settings.model, model, classes)
-    if follows_colour(model):
-        opened = opened.without_blocks(measure_blocks(opened))
-    tiles = plan_tiles(opened.grid.height, opened.grid.width, settings.tiles)
-    progress.stage("trial tile")
-    seconds, memory_mb = _estimate(opened, tiles, model, sources, settings)
+    chosen, own = choose(settings, model, options)
+    with listening(progress) as told:
+        clock = Stopwatch(told)
+        prepared = prepare([os.fspath(scene)], chosen, own, clock)
+        (opened,) = prepared.scenes.values()
+        tiles = plan_tiles(opened.grid.height, opened.grid.width, chosen.tiles)
+        clock.stage("trial tile")
+        seconds, memory_mb = _estimate(opened, tiles, prepared.model, prepared.sources, chosen)
+        share = valid_share(opened)
     return Plan(
         opened.summary(),
-        valid_share(opened),
-        stretch,
-        model.name,
+        share,
+        prepared.stretch,
+        prepared.model.name,
         len(tiles),
         seconds,
         memory_mb,
-        opened.warnings,
+        tuple(clock.warnings),
     )
 
 

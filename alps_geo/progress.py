@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from typing import Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
 
 from ._redaction import redact, redact_values
 
@@ -105,6 +108,87 @@ class RecordedProgress:
     def warning(self, text: str) -> None:
         """Remember a warning."""
         self.warnings.append(text)
+
+
+class TextProgress:
+    """Show progress as text: a line for each stage that is rewritten while it goes on.
+
+    Parameters
+    ----------
+    stream : file
+        Is written to.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._stage, self._line, self._began, self._next = "", "", 0.0, 0.0
+
+    def stage(self, name: str) -> None:
+        """Begin a line for a stage."""
+        self._end_line()
+        self._stage, self._began, self._next = name, time.perf_counter(), 0.0
+        self._show(f"{name} …")
+
+    def step(self, done: int, total: int) -> None:
+        """Rewrite the line of the stage, a few times a second."""
+        now = time.perf_counter()
+        if now >= self._next or done == total:
+            self._next = now + 0.2
+            self._show(f"{self._stage} {done}/{total}, {now - self._began:.0f} s")
+
+    def message(self, text: str) -> None:
+        """Show a message on a line of its own."""
+        self._tell(text)
+
+    def warning(self, text: str) -> None:
+        """Show a warning on a line of its own."""
+        self._tell(f"Warning: {text}")
+
+    def close(self) -> None:
+        """End the last line."""
+        self._end_line()
+
+    def _show(self, line: str) -> None:
+        # A shorter line must hide the whole of a longer one.
+        self._stream.write(f"\r{line:<{len(self._line)}}")
+        self._stream.flush()
+        self._line = line
+
+    def _end_line(self) -> None:
+        if self._line:
+            self._stream.write("\n")
+            self._line = ""
+
+    def _tell(self, text: str) -> None:
+        line = self._line
+        self._stream.write(f"\r{text:<{len(line)}}\n" if line else f"{text}\n")
+        self._line = ""
+        if line:
+            self._show(line)
+
+
+@contextmanager
+def listening(progress: Progress | bool | None) -> Iterator[Progress]:
+    """Give who listens: a caller's own, text where it is wanted or somebody sits there, or nobody.
+
+    Parameters
+    ----------
+    progress : Progress, bool or None
+        None means text in notebooks and on interactive prompts, and nobody elsewhere.
+    """
+    # Python's prompt, IPython and Jupyter all set it.
+    is_interactive = hasattr(sys, "ps1")
+    wanted = is_interactive if progress is None else progress
+    if not isinstance(wanted, bool):
+        yield wanted
+    elif not wanted:
+        yield NoProgress()
+    else:
+        text = TextProgress(sys.stdout if is_interactive else sys.stderr)
+        try:
+            yield text
+        finally:
+            text.close()
 
 
 class Stopwatch:

@@ -31,7 +31,7 @@ from rasterio.windows import Window
 
 from alps_geo.models import load_model
 from alps_geo.models.masks import Embedding, MaskModel, Masks
-from alps_geo.pipeline import label_scenes
+from alps_geo.pipeline import label
 from alps_geo.progress import NoProgress
 from alps_geo.scenes.spans import Runs
 from alps_geo.settings import Settings
@@ -137,7 +137,7 @@ def run_here(scene: Path, out: Path, model: str, *, repeat: bool) -> None:
     inner = load_model(settings, NoProgress())
     with tempfile.TemporaryDirectory() as found:
         watched = WatchedModel(inner, Path(found) if repeat else None)
-        label_scenes([str(scene)], out, settings, Lines(), watched)
+        label(scene, out, settings=settings, progress=Lines(), model=watched)
     facts = {name: getattr(watched, name) for name in ("seconds", "asked", "shown")}
     (out / "model.json").write_text(json.dumps(facts))
 

@@ -49,11 +49,9 @@ def info(
         settings = make_settings(options)
         # Told at once: what comes next imports for seconds.
         check_model(settings.model)
-        from alps_geo.planning import inspect
+        from alps_geo.planning import info as find_out
 
-        plan = inspect(scene, settings, reporter)
-        for text in plan.warnings:
-            reporter.warning(text)
+        plan = find_out(scene, settings=settings, progress=reporter)
         reporter.result(**asdict(plan))
     if as_json and reporter.for_people:
         click.echo(json.dumps(asdict(plan)))

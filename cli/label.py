@@ -49,9 +49,9 @@ def label(
         settings = make_settings(options)
         # Told at once: what comes next imports for seconds.
         check_model(settings.model)
-        from alps_geo.pipeline import label_scenes
+        from alps_geo.pipeline import label as label_scenes
 
-        outputs = label_scenes(list(scenes), out, settings, reporter)
+        outputs = label_scenes(scenes, out, settings=settings, progress=reporter)
         reporter.result(**result_paths(outputs))
     if reporter.for_people:
         show_outputs(outputs, [] if reporter.shows_texts else reporter.warnings)

@@ -34,7 +34,7 @@ from alps_geo.errors import (
 from alps_geo.evaluation.comparison import evaluate
 from alps_geo.models.fake import FakeModel, draw_objects
 from alps_geo.outputs.writing import Outputs
-from alps_geo.pipeline import classify, edit_classes, label, label_scenes
+from alps_geo.pipeline import classify, edit_classes, label
 from alps_geo.progress import NoProgress, RecordedProgress
 from alps_geo.run.folder import RunFolder
 from alps_geo.settings import Settings
@@ -62,7 +62,7 @@ def draw_blocks(height: int = 300, width: int = 400) -> NDArray[np.int64]:
 def label_drawing(path: Path, out: Path, **options: object) -> Outputs:
     chosen = {"stretch": "none", "tile_size": 128, "overlap": 32, "n_classes": 3, **options}
     settings = Settings.from_options(**chosen)
-    return label_scenes([str(path)], out, settings, model=FakeModel())
+    return label(path, out, settings=settings, model=FakeModel())
 
 
 @pytest.fixture(scope="module")
@@ -355,7 +355,7 @@ def test_kept_masks_have_whole_outlines_and_parents(
     settings = Settings.from_options(
         stretch="none", n_classes=2, keep_masks=True, area_threshold=0.5
     )
-    outputs = label_scenes([str(path)], tmp_path / "out", settings, model=Nested())
+    outputs = label(path, tmp_path / "out", settings=settings, model=Nested())
     masks = geopandas.read_file(outputs.packages[0], layer="masks").set_index("mask_id")
     assert sorted(masks.area_px) == [100, 200, 400, 30 * 80]
     whole = masks.area_px.idxmax()

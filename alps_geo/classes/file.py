@@ -15,6 +15,7 @@ from safetensors.numpy import save as to_safetensors
 
 from .._files import replacing
 from ..errors import ModelError, OutputError
+from ..settings.options import AnyPath
 
 FILE_NAME = "classes.safetensors"
 FORMAT = "alps-geo class model"
@@ -55,13 +56,13 @@ def write(path: Path, header: Mapping[str, Any], tensors: Tensors) -> None:
         ) from error
 
 
-def find(path: str | Path) -> Path:
+def find(path: AnyPath) -> Path:
     """Return the file itself where `path` is the folder of a run."""
     path = Path(path)
     return path / FILE_NAME if path.is_dir() else path
 
 
-def checksum(path: str | Path) -> str:
+def checksum(path: AnyPath) -> str:
     """Return what tells a file from another: its SHA-256."""
     return hashlib.sha256(find(path).read_bytes()).hexdigest()
 

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import ModelError, SettingsError
 from ..progress import Progress
 from ..settings import ClassSettings
+from ..settings.options import AnyPath
 from . import file as classfile
 from .clustering import cluster, margin, nearest, update_online
 from .legend import Legend
@@ -193,8 +194,7 @@ class ClassModel:
     def partial_fit(self, X: ArrayLike) -> ClassModel:
         """Learn from some more segments, as they come (the paper's online k-means).
 
-        A new model first gathers ten segments per class and fits those; from then on, scaling
-        stays and centres move, all segments counting alike. Class ids, names and colours stay.
+        A new model first fits ten segments per class; from then on scaling, ids and names stay.
 
         Parameters
         ----------
@@ -298,7 +298,7 @@ class ClassModel:
                 owners[owners == class_id] = group[0]
         return self._with(legend, owners)
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write the model as safetensors with a JSON header; the same model gives the same bytes.
 
         Raises
@@ -322,7 +322,7 @@ class ClassModel:
         classfile.write(Path(path), header, {**tensors, "weights": schema.weights})
 
     @classmethod
-    def load(cls, path: str | Path) -> ClassModel:
+    def load(cls, path: AnyPath) -> ClassModel:
         """Read a model from its file, or from the folder of a run.
 
         Raises

@@ -89,7 +89,7 @@ def weigh(
         sizes = [0 if given is None else len(given) for given in (batch, part)]
         if sizes[0] != sizes[1]:
             raise ModelError(
-                f"`sample_weight` must be cut like `X`: here are {sizes[1]} for {sizes[0]} segments"
+                f"sample_weight must be cut like X: here are {sizes[1]} for {sizes[0]} segments"
             )
         if sizes[0] and part.min() < 1:
             raise ModelError(f"the area of a segment is 1 pixel or more, not {part.min()}")

@@ -58,7 +58,11 @@ class Settings:
 
     @classmethod
     def from_options(cls, **options: object) -> Settings:
-        """Sort options by name into the objects that own them.
+        """Return the default settings with some changed; see `change`."""
+        return cls().change(**options)
+
+    def change(self, **options: object) -> Settings:
+        """Return the settings with some changed, sorted by name into the objects that own them.
 
         Parameters
         ----------
@@ -77,13 +81,11 @@ class Settings:
                 raise SettingsError(f"unknown setting {option!r}; known: {', '.join(names)}")
             part_name, field_name = names[option]
             chosen.setdefault(part_name, {})[field_name] = value
-        default: Any = cls()
-        parts = {
-            name: dataclasses.replace(getattr(default, name), **values)
+        parts: dict[str, Any] = {
+            name: dataclasses.replace(getattr(self, name), **values)
             for name, values in chosen.items()
         }
-        changed: Settings = dataclasses.replace(default, **parts)
-        return changed
+        return dataclasses.replace(self, **parts)
 
     def to_json(self) -> dict[str, dict[str, Any]]:
         """Return all settings by stage, under the keys that files have for them."""

@@ -23,7 +23,7 @@ from alps_geo.errors import OutputError, RunError
 from alps_geo.models.fake import FakeModel, draw_objects
 from alps_geo.outputs.rows import add_functions
 from alps_geo.outputs.writing import Outputs
-from alps_geo.pipeline import classify, edit_classes, label_scenes
+from alps_geo.pipeline import classify, edit_classes, label
 from alps_geo.progress import RecordedProgress
 from alps_geo.run.folder import RunFolder
 from alps_geo.settings import Settings
@@ -71,7 +71,7 @@ def classes_of(package: Path) -> dict[int, int]:
 def label_it(scene: Path, out: Path, **options: Any) -> Outputs:
     progress = options.pop("progress", None)
     chosen = Settings.from_options(**{**OPTIONS, **options})
-    return label_scenes([str(scene)], out, chosen, progress, FakeModel())
+    return label(scene, out, settings=chosen, progress=progress, model=FakeModel())
 
 
 @pytest.fixture(scope="module")
@@ -458,7 +458,7 @@ def test_where_one_of_several_packages_is_locked_none_changes(
     monkeypatch.setattr("alps_geo.outputs.revision._PATIENCE", 0.1)
     scenes = [Path(shutil.copy(base[0], tmp_path / f"{name}.tif")) for name in "ab"]
     chosen = Settings.from_options(**OPTIONS)
-    outputs = label_scenes([*map(str, scenes)], tmp_path / "out", chosen, None, FakeModel())
+    outputs = label(scenes, tmp_path / "out", settings=chosen, model=FakeModel())
     first, second = outputs.packages
     segment = next(number for number, old in classes_of(first).items() if old != 2)
     run_sql(first, f"UPDATE segments SET class_id = 2 WHERE segment_id = {segment}")

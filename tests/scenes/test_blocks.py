@@ -19,8 +19,8 @@ from scipy import ndimage
 from alps_geo.errors import ReadError, RunError
 from alps_geo.models.builtin.model import BuiltinModel
 from alps_geo.models.masks import Embedding, Masks
-from alps_geo.pipeline import label, label_scenes
-from alps_geo.planning import inspect
+from alps_geo.pipeline import label
+from alps_geo.planning import info
 from alps_geo.progress import RecordedProgress
 from alps_geo.scenes.blocks import PERIOD, BlockGauge, Blocks, smooth_colour
 from alps_geo.scenes.grid import Window
@@ -126,9 +126,9 @@ def read_labels(path: Path) -> NDArray[np.integer]:
 
 def run(scene: Path, out: Path, model: BuiltinModel | None = None, **options: object) -> Path:
     """Label a scene with 8 classes, and return the folder."""
-    chosen = {"model": "builtin", "tile_size": 192, "overlap": 64, **options}
+    chosen = {"tile_size": 192, "overlap": 64, **options}
     number = {} if "classes" in options else {"n_classes": 8}
-    label_scenes([str(scene)], out, Settings.from_options(**chosen, **number), None, model)
+    label(scene, out, model=model or "builtin", **chosen, **number)
     return out
 
 
@@ -396,8 +396,8 @@ def test_workers_smooth_as_this_process_does(jpeg_scene: Path, tmp_path: Path) -
 
 def test_info_and_label_tell_of_blocks(jpeg_scene: Path, clean_scene: Path, tmp_path: Path) -> None:
     options = Settings.from_options(model="builtin", tile_size=256, overlap=64)
-    assert inspect(str(jpeg_scene), options).scene["blocks"] is not None
-    assert inspect(str(clean_scene), options).scene["blocks"] is None
+    assert info(jpeg_scene, settings=options).scene["blocks"] is not None
+    assert info(clean_scene, settings=options).scene["blocks"] is None
     progress = RecordedProgress()
     label(jpeg_scene, tmp_path / "out", model="builtin", progress=progress)
     assert any("blocks of 16 x 16 pixels in its colour" in text for text in progress.messages)

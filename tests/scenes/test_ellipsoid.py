@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from pyproj import CRS, Geod, Transformer
 
 from alps_geo.pipeline import label
-from alps_geo.planning import inspect
+from alps_geo.planning import info
 from alps_geo.progress import RecordedProgress
 from alps_geo.scenes.ellipsoid import scale, to_degrees
 from alps_geo.scenes.grid import Grid
 from alps_geo.scenes.scene import open_scene
 from alps_geo.segments.polygons import polygonize
-from alps_geo.settings import SceneSettings, Settings
+from alps_geo.settings import SceneSettings
 
 from ..conftest import SceneFactory, draw_landscape
 
@@ -138,7 +138,7 @@ def test_a_stretched_scene_is_said_to_be_so_everywhere(
         outputs.packages[0], layer="segments", columns=["area_m2", "area_px"]
     )
     np.testing.assert_allclose(area_m2, area_px * 1.0, rtol=0.01)
-    plan = inspect(str(scene), Settings.from_options(**SMALL))
+    plan = info(scene, **SMALL)
     assert plan.scene["pixel_size_m"] == pytest.approx(1, abs=0.01)
     coarse = open_scene(str(scene), SceneSettings(gsd=2))
     assert (coarse.grid.height, coarse.grid.width) == (50, 65)

@@ -13,11 +13,11 @@ import shapely
 from numpy.typing import NDArray
 
 from alps_geo.pipeline import classify, label
-from alps_geo.planning import inspect
+from alps_geo.planning import info
 from alps_geo.scenes.rasters.raster import Raster
 from alps_geo.scenes.scene import Scene, open_scene
 from alps_geo.scenes.statistics import measure_stretch, valid_share
-from alps_geo.settings import SceneSettings, Settings
+from alps_geo.settings import SceneSettings
 
 from ..conftest import SceneFactory, draw_landscape
 
@@ -147,8 +147,8 @@ def test_the_stretch_is_that_of_the_area(scene: Path, area: str) -> None:
 
 def test_the_estimate_is_of_the_tiles_that_are_touched(scene: Path, area: str) -> None:
     options = {"aoi": area, "tile_size": 128, "overlap": 32, "model": "builtin"}
-    plan = inspect(str(scene), Settings.from_options(**options))
+    plan = info(scene, **options)
     assert plan.tiles == 4
     assert (plan.scene["height"], plan.scene["width"]) == (120, 150)
-    everything = inspect(str(scene), Settings.from_options(**options, full_extent=True))
+    everything = info(scene, **options, full_extent=True)
     assert everything.seconds < 6 * plan.seconds + 0.5
