@@ -9,7 +9,8 @@ Data flow one way, from room to room; each imports only from those before it::
 names below are loaded when they are first used.
 
 >>> import alps_geo
->>> outputs = alps_geo.label("scene.tif", "out", n_classes=12)  # doctest: +SKIP
+>>> run = alps_geo.label("scene.tif", "out", n_classes=12)  # doctest: +SKIP
+>>> run.segments().plot("class_name")  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .classes.model import ClassModel
-    from .outputs.writing import Outputs
     from .pipeline import classify, edit_classes, label
     from .planning import Plan, info
+    from .run.run import Run, open
 
 __version__ = "0.1.0"
 
@@ -51,13 +52,13 @@ __all__ = [
     "ModelError",
     "NoProgress",
     "OutputError",
-    "Outputs",
     "OutsideSceneError",
     "Plan",
     "Progress",
     "ReadError",
     "RecordedProgress",
     "ReferenceDataError",
+    "Run",
     "RunError",
     "SceneError",
     "Settings",
@@ -67,17 +68,19 @@ __all__ = [
     "edit_classes",
     "info",
     "label",
+    "open",
 ]
 
 # Name -> the module that has it. Their libraries take seconds to import, so they wait.
 _LAZY = {
     "ClassModel": "classes",
-    "Outputs": "outputs.writing",
     "Plan": "planning",
+    "Run": "run.run",
     "classify": "pipeline",
     "edit_classes": "pipeline",
     "info": "planning",
     "label": "pipeline",
+    "open": "run.run",
 }
 
 

@@ -19,7 +19,6 @@ from .classes.schema import own_block
 from .errors import SettingsError
 from .features.sources import FeatureSource, blocks_of
 from .models.masks import MaskModel
-from .outputs.writing import Outputs
 from .planning import Prepared, choose, load_classes, prepare
 from .progress import Progress, Stopwatch, listening
 from .run.assembly import grid_to_json
@@ -27,9 +26,10 @@ from .run.classes import find_classes
 from .run.folder import RunFolder
 from .run.jobs import Job, run_jobs
 from .run.pools import end_if_unguarded, most_processes
-from .run.record import describe_scene, describe_settings, describe_software, read_record
+from .run.record import describe_scene, describe_settings, describe_software
 from .run.results import Results, open_results
-from .run.run import Run, features_in, open_run, plan_scene
+from .run.run import Run, features_in, is_finished, plan_scene
+from .run.run import open as open_run
 from .scenes.scene import Scene
 from .scenes.stretch import Stretch
 from .settings import ClassSettings, Settings
@@ -51,7 +51,7 @@ def label(
     model: str | MaskModel | None = None,
     progress: Progress | bool | None = None,
     **options: Unpack[Options],
-) -> Outputs:
+) -> Run:
     """Label scenes with one class model: the same as `alps-geo label`.
 
     Parameters
@@ -72,7 +72,7 @@ def label(
 
     Returns
     -------
-    Outputs
+    Run
 
     Raises
     ------
@@ -82,7 +82,8 @@ def label(
     Examples
     --------
     >>> import alps_geo
-    >>> outputs = alps_geo.label("scene.tif", "out", n_classes=12)  # doctest: +SKIP
+    >>> run = alps_geo.label("scene.tif", "out", n_classes=12)  # doctest: +SKIP
+    >>> run.segments().plot("class_name")  # doctest: +SKIP
     """
     paths = [scenes] if isinstance(scenes, str | os.PathLike) else list(scenes)
     chosen, own = choose(settings, model, options)
@@ -90,25 +91,24 @@ def label(
     share_allocator()
     with listening(progress) as told:
         clock = Stopwatch(told)
-        found = prepare(
-            [os.fspath(path) for path in paths], chosen, own, clock, RunFolder(Path(out))
-        )
-        return _label(found, Path(out), chosen, clock)
+        folder = RunFolder(Path(out))
+        found = prepare([os.fspath(path) for path in paths], chosen, own, clock, folder)
+        return _label(found, folder, chosen, clock)
 
 
-def _label(prepared: Prepared, folder: RunFolder, settings: Settings, clock: Stopwatch) -> Outputs:
+def _label(prepared: Prepared, folder: RunFolder, settings: Settings, clock: Stopwatch) -> Run:
     """Label what was prepared; tiles that an earlier run finished are not labelled again."""
     opened = prepared.scenes
     manifest = _manifest(opened, settings, prepared.model, prepared.sources, prepared.stretch)
     known = folder.start(manifest, overwrite=settings.run.overwrite)
-    runs = [plan_scene(folder, stem, scene.grid, settings.tiles) for stem, scene in opened.items()]
-    run = Run(folder.out, tuple(runs), manifest, clock)
-    if known and run.is_finished(settings, prepared.checksum):
-        return _take_edits(run)
-    _label_tiles(run, opened, settings, prepared.model, prepared.sources)
-    for scene_run in run.scenes:
-        scene_run.assemble(settings.outputs, clock)
-    classes = find_classes(run, prepared.classes, settings.classes)
+    parts = [plan_scene(folder, stem, scene.grid, settings.tiles) for stem, scene in opened.items()]
+    run = Run(folder.out, tuple(parts), manifest)
+    if known and is_finished(run, settings, prepared.checksum):
+        return _take_edits(run, clock)
+    _label_tiles(run, prepared, settings, clock)
+    for part in run.parts:
+        part.assemble(settings.outputs, clock)
+    classes = find_classes(run, prepared.classes, settings.classes, clock)
     record = {
         "software": describe_software(),
         "settings": describe_settings(settings),
@@ -118,113 +118,129 @@ def _label(prepared: Prepared, folder: RunFolder, settings: Settings, clock: Sto
         "stretch": manifest["stretch"],
         "scenes": [
             describe_scene(part, scene)
-            for part, scene in zip(run.scenes, opened.values(), strict=True)
+            for part, scene in zip(run.parts, opened.values(), strict=True)
         ],
     }
-    with open_results(run, record, anew=settings.run.overwrite) as results:
+    with open_results(run, record, clock, anew=settings.run.overwrite) as results:
         return results.write(classes)
 
 
 @with_own_data
 def classify(
-    out: str | Path,
+    run: AnyPath,
     *,
     n_classes: int | None = None,
-    classes: str | Path | None = None,
+    classes: AnyPath | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
-) -> Outputs:
+    progress: Progress | bool | None = None,
+) -> Run:
     """Find new classes for a finished run from its stored features; no mask model runs.
 
     Parameters
     ----------
-    out : path
-        Folder of the run.
+    run : Run or path
+        A run, or its folder.
     n_classes : int, optional
-        Number of new classes.
-    classes : path, optional
-        A class model to apply instead.
+        Number of new classes; by default as many as there were asked for.
+    classes : path or Run, optional
+        A class model to apply instead: its file, or a run that has one.
     seed : int
-    progress : Progress, optional
+    progress : Progress or bool, optional
+        As of `label`.
 
     Returns
     -------
-    Outputs
+    Run
 
     Raises
     ------
     AlpsGeoError
         See `alps_geo.errors`; the results of the run are then as they were.
+
+    Examples
+    --------
+    >>> import alps_geo
+    >>> run = alps_geo.open("out")  # doctest: +SKIP
+    >>> alps_geo.classify(run, n_classes=8).classes  # doctest: +SKIP
     """
-    run, record = open_run(Path(out), progress)
-    present = record["settings"]["classes"]
-    number = present["n_classes"] if n_classes is None else n_classes
-    wanted = ClassSettings(number, None if classes is None else str(classes), seed)
-    model, checksum = load_classes(classes)
-    if model is not None:
-        model.schema.require_model(run.manifest["model"]["name"], run.manifest["model"]["checksum"])
-        model.schema.require(features_in(run.manifest))
-        if model.schema.stretch != run.manifest["stretch"]:
-            run.clock.warning(
-                "the class model was made with another stretch than this run: the same colours look"
-                " different to it; `label()` with `classes` uses the model's own"
-            )
-    found = find_classes(run, model, wanted)
-    record["settings"]["classes"] = wanted.to_json()
-    record["class_model"] = checksum
-    with open_results(run, record) as results:
-        return results.write(found)
+    with listening(progress) as told:
+        clock, opened = Stopwatch(told), open_run(run)
+        record, origin = opened.record, opened.manifest
+        number = record["settings"]["classes"]["n_classes"] if n_classes is None else n_classes
+        wanted = ClassSettings(number, None if classes is None else os.fspath(classes), seed)
+        model, checksum = load_classes(wanted.file)
+        if model is not None:
+            model.schema.require_model(origin["model"]["name"], origin["model"]["checksum"])
+            model.schema.require(features_in(origin))
+            if model.schema.stretch != origin["stretch"]:
+                clock.warning(
+                    "the class model was made with another stretch than this run: the same colours"
+                    " look different to it; `label()` with `classes` uses the model's own"
+                )
+        found = find_classes(opened, model, wanted, clock)
+        record["settings"]["classes"] = wanted.to_json()
+        record["class_model"] = checksum
+        with open_results(opened, record, clock) as results:
+            return results.write(found)
 
 
 @with_own_data
 def edit_classes(
-    out: str | Path,
+    run: AnyPath,
     *,
     names: Mapping[int, str] | None = None,
     colors: Mapping[int, str] | None = None,
     merges: Iterable[Sequence[int]] = (),
-    progress: Progress | None = None,
-) -> Outputs:
+    progress: Progress | bool | None = None,
+) -> Run:
     """Name, colour and merge the classes of a finished run; the other ids stay.
 
     Parameters
     ----------
-    out : path
-        Folder of the run.
+    run : Run or path
+        A run, or its folder.
     names, colors : mapping of class id to text, optional
         Colours as `#rrggbb`.
     merges : iterable of sequences of int
         `[(4, 7)]` makes class 7 part of class 4; done first.
-    progress : Progress, optional
+    progress : Progress or bool, optional
+        As of `label`.
 
     Returns
     -------
-    Outputs
+    Run
 
     Raises
     ------
     SettingsError
         If an id, a name or a colour cannot be.
+
+    Examples
+    --------
+    >>> import alps_geo
+    >>> run = alps_geo.open("out")  # doctest: +SKIP
+    >>> alps_geo.edit_classes(run, names={3: "road"}, merges=[(4, 7)])  # doctest: +SKIP
     """
-    run, record = open_run(Path(out), progress)
-    model = ClassModel.load(run.outputs().classes)
-    with open_results(run, record) as results:
-        model = _take_names(model, results, run.clock)
-        model = model.merge(merges).rename(names or {}).recolor(colors or {})
-        return results.write(model)
+    with listening(progress) as told:
+        clock, opened = Stopwatch(told), open_run(run)
+        model = ClassModel.load(opened.class_path)
+        with open_results(opened, opened.record, clock) as results:
+            model = _take_names(model, results, clock)
+            model = model.merge(merges).rename(names or {}).recolor(colors or {})
+            return results.write(model)
 
 
-def _take_edits(run: Run) -> Outputs:
+def _take_edits(run: Run, clock: Stopwatch) -> Run:
     """Take what was changed by hand into the results of a finished run."""
-    record = read_record(run.outputs().record)
-    with open_results(run, record) as results:
+    with open_results(run, run.record, clock) as results:
         if not results.are_edited:
-            run.clock.message(
-                f"{run.out} holds this very run, finished; nothing to do (`overwrite` runs again)"
+            clock.message(
+                f"{run.folder} holds this very run, finished; nothing to do (`overwrite` runs"
+                " again)"
             )
-            return run.outputs()
-        model = ClassModel.load(run.outputs().classes)
-        return results.write(_take_names(model, results, run.clock))
+            return run
+        model = ClassModel.load(run.class_path)
+        return results.write(_take_names(model, results, clock))
 
 
 def _take_names(model: ClassModel, results: Results, progress: Progress) -> ClassModel:
@@ -279,26 +295,21 @@ def _manifest(
     }
 
 
-def _label_tiles(
-    run: Run,
-    scenes: Mapping[str, Scene],
-    settings: Settings,
-    model: MaskModel,
-    sources: Sequence[FeatureSource],
-) -> None:
-    run.clock.stage("tiles")
-    for part in run.scenes:
+def _label_tiles(run: Run, prepared: Prepared, settings: Settings, progress: Progress) -> None:
+    progress.stage("tiles")
+    for part in run.parts:
         part.make_folder()
+    names = tuple(source.name for source in prepared.sources)
     jobs = [
-        Job(scene, tile, part.tile_path(tile), settings, tuple(source.name for source in sources))
-        for part, scene in zip(run.scenes, scenes.values(), strict=True)
+        Job(scene, tile, part.tile_path(tile), settings, names)
+        for part, scene in zip(run.parts, prepared.scenes.values(), strict=True)
         for tile in part.missing_tiles()
     ]
-    total = sum(len(part.tiles) for part in run.scenes)
+    total = sum(len(part.tiles) for part in run.parts)
     finished = total - len(jobs)
     if finished:
-        run.clock.message(f"{finished} of {total} tiles were finished before")
-    run.clock.step(finished, total)
+        progress.message(f"{finished} of {total} tiles were finished before")
+    progress.step(finished, total)
 
     def count(_: str) -> None:
         """Tell of one more finished tile."""
@@ -308,11 +319,11 @@ def _label_tiles(
 
     def tick() -> None:
         """Tell how far it is."""
-        run.clock.step(finished, total)
+        progress.step(finished, total)
 
     most = most_processes(settings.run.workers)
     if most < settings.run.workers:
-        run.clock.message(
+        progress.message(
             f"`workers` is {settings.run.workers}, and Windows allows {most}: {most} are used"
         )
-    run_jobs(jobs, model, sources, settings.run, count, tick)
+    run_jobs(jobs, prepared.model, prepared.sources, settings.run, count, tick)

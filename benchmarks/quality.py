@@ -137,7 +137,7 @@ def label_ours(
             if seed != seeds[0]:
                 # The seed is that of the clustering only: the masks stay.
                 alps_geo.classify(out, n_classes=k, seed=seed)
-            with rasterio.open(outputs.labels[0]) as file:
+            with rasterio.open(outputs.label_paths[0]) as file:
                 labels = file.read(1)
                 yield labels, labels != file.nodata
 

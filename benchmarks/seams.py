@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from sklearn.metrics import adjusted_rand_score
 
-from alps_geo.outputs.writing import Outputs
+from alps_geo import Run
 from alps_geo.pipeline import classify, label
 from alps_geo.scenes.blocks import PERIOD, Blocks
 from alps_geo.scenes.scene import open_scene
@@ -44,9 +44,9 @@ def run(scene: Path, out: Path, **options: object) -> NDArray[np.integer]:
     return read_labels(label(scene, out, **options))
 
 
-def read_labels(outputs: Outputs) -> NDArray[np.integer]:
+def read_labels(outputs: Run) -> NDArray[np.integer]:
     """Return the labels of a run's only scene."""
-    with rasterio.open(outputs.labels[0]) as file:
+    with rasterio.open(outputs.label_paths[0]) as file:
         labels: NDArray[np.integer] = file.read(1)
     return labels
 

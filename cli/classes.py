@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +14,9 @@ from alps_geo.scenes.paths import quoted
 
 from .options import SectionCommand, progress_option
 from .progress import reporting
-from .summary import ClassRow, class_rows
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @click.command(
@@ -66,16 +68,18 @@ def classes(
             edit_classes(
                 out, names=chosen_names, colors=chosen_colors, merges=groups, progress=reporter
             )
-        rows = class_rows(folder)
-        found = [asdict(row) for row in rows]
+        from alps_geo.run.run import open as open_run
+
+        table = open_run(out).classes
+        found = table.reset_index().to_dict("records")
         reporter.result(folder=str(folder.resolve()), classes=found)
     if as_json and reporter.for_people:
         click.echo(json.dumps({"classes": found}))
     elif reporter.for_people:
-        show_classes(folder, rows)
+        show_classes(folder, table)
 
 
-def show_classes(folder: Path, rows: Sequence[ClassRow]) -> None:
+def show_classes(folder: Path, classes: DataFrame) -> None:
     """Print the classes as a table, with their colours."""
     from rich.console import Console
     from rich.table import Table
@@ -85,13 +89,15 @@ def show_classes(folder: Path, rows: Sequence[ClassRow]) -> None:
     for heading in ("id", "colour", "", "name", "segments", "share"):
         right = heading in ("id", "segments", "share")
         table.add_column(heading, justify="right" if right else "left")
-    for row in rows:
+    for row in classes.itertuples():
         # Names are the user's: `[red]` in one is no markup.
         name, swatch = Text(row.name), Text("    ", style=f"on {row.color}")
-        table.add_row(str(row.id), swatch, row.color, name, f"{row.segments:,}", f"{row.share:.1%}")
+        table.add_row(
+            str(row.Index), swatch, row.color, name, f"{row.segments:,}", f"{row.share:.1%}"
+        )
     Console().print(table)
-    if rows:
-        click.echo(f"\nTo name one: alps-geo classes {quoted(folder)} --name {rows[0].id}=…")
+    if len(classes):
+        click.echo(f"\nTo name one: alps-geo classes {quoted(folder)} --name {classes.index[0]}=…")
 
 
 def _parse_pairs(setting: str, texts: Sequence[str]) -> dict[int, str]:

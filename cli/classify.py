@@ -13,7 +13,7 @@ from .options import (
     settings_options,
 )
 from .progress import reporting
-from .summary import result_paths, show_outputs
+from .summary import result_paths, show_run
 
 
 @click.command(
@@ -38,7 +38,7 @@ def classify(
         from alps_geo.pipeline import classify as classify_run
 
         number = None if classes is not None and not chosen(ctx, "n_classes") else n_classes
-        outputs = classify_run(out, n_classes=number, classes=classes, seed=seed, progress=reporter)
-        reporter.result(**result_paths(outputs))
+        run = classify_run(out, n_classes=number, classes=classes, seed=seed, progress=reporter)
+        reporter.result(**result_paths(run))
     if reporter.for_people:
-        show_outputs(outputs, [] if reporter.shows_texts else reporter.warnings)
+        show_run(run, [] if reporter.shows_texts else reporter.warnings)

@@ -16,7 +16,7 @@ from .options import (
     settings_options,
 )
 from .progress import reporting
-from .summary import result_paths, show_outputs
+from .summary import result_paths, show_run
 
 
 @click.command(
@@ -51,7 +51,7 @@ def label(
         check_model(settings.model)
         from alps_geo.pipeline import label as label_scenes
 
-        outputs = label_scenes(scenes, out, settings=settings, progress=reporter)
-        reporter.result(**result_paths(outputs))
+        run = label_scenes(scenes, out, settings=settings, progress=reporter)
+        reporter.result(**result_paths(run))
     if reporter.for_people:
-        show_outputs(outputs, [] if reporter.shows_texts else reporter.warnings)
+        show_run(run, [] if reporter.shows_texts else reporter.warnings)

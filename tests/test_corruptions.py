@@ -81,9 +81,9 @@ def try_one(path: Path, out: Path) -> str:
         return "refused: no such scene"
     except AlpsGeoError as error:
         return f"refused: {type(error).__name__}"
-    with rasterio.open(outputs.labels[0]) as file:
+    with rasterio.open(outputs.label_paths[0]) as file:
         pixels = file.read(1)
-    facts = json.loads(outputs.record.read_text())["scenes"][0]["coverage"]
+    facts = json.loads(outputs.record_path.read_text())["scenes"][0]["coverage"]
     right = pixels.shape == (scene.grid.height, scene.grid.width)
     right &= int(np.count_nonzero(pixels != file.nodata)) == facts["labelled_px"]
     return "labelled" if right else "WRONG"

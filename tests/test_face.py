@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import io
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,11 +14,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pytest
+import rasterio
+from affine import Affine
+from geopandas.testing import assert_geodataframe_equal
+from PIL import Image
+from rasterio.windows import Window
 
 import alps_geo
-from alps_geo import AlpsGeoError, ClassModel, ModelError, RecordedProgress, Settings, SettingsError
+from alps_geo import (
+    AlpsGeoError,
+    ClassModel,
+    ModelError,
+    RecordedProgress,
+    RunError,
+    Settings,
+    SettingsError,
+)
 from alps_geo.models.fake import FakeModel
 from alps_geo.planning import choose
 from alps_geo.progress import NoProgress, TextProgress, listening
@@ -229,3 +245,205 @@ def test_progress_shows_by_default_where_somebody_sits(
         monkeypatch.delattr(sys, "ps1")
     with listening(None) as told:
         assert isinstance(told, TextProgress) is is_interactive
+
+
+# A run and its results
+
+COLUMNS = [
+    *("segment_id", "class_id", "class_name", "area_m2", "area_px"),
+    *("predicted_iou", "stability", "confidence", "geometry"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("face")
+
+
+def write_scene(path: Path, seed: int, crs: str | None = "EPSG:32640") -> Path:
+    bands = np.moveaxis(draw_landscape(90, 110, seed), 2, 0)
+    place = {"crs": crs, "transform": Affine(2, 0, 320000, 0, -2, 2780000)}
+    shape = {"count": 3, "height": 90, "width": 110, "dtype": "uint8"}
+    with rasterio.open(path, "w", driver="GTiff", **place, **shape) as file:
+        file.write(bands)
+    return path
+
+
+@pytest.fixture(scope="module")
+def single(folder: Path) -> alps_geo.Run:
+    scene = write_scene(folder / "land.tif", 1)
+    return alps_geo.label(scene, folder / "single", model="fake", n_classes=3)
+
+
+@pytest.fixture(scope="module")
+def pair(folder: Path) -> alps_geo.Run:
+    scenes = [write_scene(folder / f"{name}.tif", seed) for seed, name in enumerate("ab")]
+    return alps_geo.label(scenes, folder / "pair", model="fake", n_classes=3)
+
+
+def test_segments_are_those_of_the_layer(single: alps_geo.Run) -> None:
+    segments = single.segments()
+    assert isinstance(segments, geopandas.GeoDataFrame)
+    assert list(segments.columns) == COLUMNS
+    layer = geopandas.read_file(single.package_paths[0], layer="segments")
+    assert_geodataframe_equal(segments, layer)
+    assert segments.crs.to_epsg() == 32640
+    assert_geodataframe_equal(single.segments("land"), segments)
+
+
+def test_segments_of_several_scenes_say_of_which(pair: alps_geo.Run) -> None:
+    assert pair.scenes == ("a", "b")
+    everything = pair.segments()
+    assert isinstance(everything, geopandas.GeoDataFrame)
+    assert list(everything.columns) == ["scene", *COLUMNS]
+    assert everything.crs.to_epsg() == 32640
+    for name in pair.scenes:
+        own = everything[everything.scene == name].drop(columns="scene").reset_index(drop=True)
+        assert_geodataframe_equal(own, pair.segments(name))
+
+
+def test_labels_are_an_array_with_its_place(single: alps_geo.Run) -> None:
+    labels, transform, crs = single.labels()
+    with rasterio.open(single.label_paths[0]) as file:
+        assert (labels == file.read(1)).all()
+        assert (transform, crs) == (file.transform, file.crs)
+    masked, _, _ = single.labels(masked=True)
+    assert (masked.mask == (labels == 255)).all()
+
+
+@pytest.mark.parametrize("window", [Window(20, 10, 30, 40), ((10, 50), (20, 50))], ids=str)
+def test_a_window_of_labels_has_its_own_transform(single: alps_geo.Run, window: Any) -> None:
+    whole, transform, _ = single.labels()
+    part, place, _ = single.labels(window=window)
+    assert (part == whole[10:50, 20:50]).all()
+    assert place == transform * Affine.translation(20, 10)
+
+
+@pytest.mark.parametrize("window", [Window(-1, 0, 5, 5), Window(0, 86, 5, 5), ((0, 1), (0, 111))])
+def test_a_window_outside_of_the_labels_is_refused(single: alps_geo.Run, window: Any) -> None:
+    with pytest.raises(RunError, match=r"is not inside of .*labels.tif, which has 90 rows and 110"):
+        single.labels(window=window)
+
+
+def test_one_of_several_scenes_must_be_named(pair: alps_geo.Run) -> None:
+    assert pair.labels("b")[0].shape == (90, 110)
+    with pytest.raises(RunError, match="has several scenes; choose one with `scene`: a, b"):
+        pair.labels()
+    for read in (pair.labels, pair.segments):
+        with pytest.raises(RunError, match="has no scene 'c'; it has a, b"):
+            read("c")
+
+
+def test_segments_of_scenes_in_different_crs_are_not_mixed(folder: Path) -> None:
+    scenes = [
+        write_scene(folder / f"{code}.tif", seed, f"EPSG:{code}")
+        for seed, code in enumerate((32640, 32639))
+    ]
+    run = alps_geo.label(scenes, folder / "zones", model="fake", n_classes=3)
+    with pytest.raises(RunError, match="different CRSs; choose one with `scene`: 32640, 32639"):
+        run.segments()
+    assert run.segments("32639").crs.to_epsg() == 32639
+
+
+def test_a_scene_without_a_crs_has_segments_without_one(folder: Path) -> None:
+    scene = write_scene(folder / "nowhere.tif", 1, None)
+    run = alps_geo.label(scene, folder / "nowhere", model="fake", n_classes=3)
+    assert run.labels()[2] is None
+    assert run.segments().area_m2.isna().all()
+
+
+def test_classes_are_a_table_with_what_they_cover(pair: alps_geo.Run) -> None:
+    classes = pair.classes
+    assert list(classes.columns) == ["name", "color", "segments", "area_px", "share"]
+    assert classes.index.name == "id"
+    segments = pair.segments()
+    counted = segments.groupby("class_id").agg(number=("area_px", "size"), area=("area_px", "sum"))
+    assert classes.segments.tolist() == counted.number.tolist()
+    assert classes.area_px.tolist() == counted.area.tolist()
+    assert classes.share.sum() == pytest.approx(1)
+
+
+def test_a_run_stands_for_its_folder_everywhere(
+    single: alps_geo.Run, folder: Path, tmp_path: Path
+) -> None:
+    assert Path(single) == folder / "single"
+    run = alps_geo.open(shutil.copytree(single, tmp_path / "copy"))
+    assert alps_geo.classify(run, n_classes=2).classes.index.tolist() == [0, 1]
+    alps_geo.edit_classes(run, names={1: "road"})
+    assert run.classes.name[1] == "road"
+    assert alps_geo.classify(run, classes=single).classes.name[0] == single.classes.name[0]
+    assert ClassModel.load(run).n_classes == 3
+    again = alps_geo.label(folder / "land.tif", tmp_path / "other", model="fake", classes=run)
+    assert again.classes.name.tolist() == run.classes.name.tolist()
+
+
+def test_a_run_is_found_again_as_it_was_left(pair: alps_geo.Run) -> None:
+    again = alps_geo.open(str(pair.folder))
+    assert (again.scenes, again.folder) == (pair.scenes, pair.folder)
+    assert again.label_paths == pair.label_paths
+    assert again.record == pair.record
+    assert_geodataframe_equal(again.segments(), pair.segments())
+
+
+def test_what_is_no_finished_run_is_not_opened(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(RunError, match=r"holds no finished run: run `label\(\)` to its end"):
+            alps_geo.open(place)
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(b"no such format")
+
+
+@pytest.mark.parametrize("break_it", [Path.unlink, damage], ids=["missing", "damaged"])
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("labels.tif", lambda run: run.labels()),
+        ("labels.gpkg", lambda run: run.segments()),
+        ("labels.gpkg", lambda run: run.classes),
+    ],
+    ids=["labels", "segments", "classes"],
+)
+def test_a_missing_or_damaged_result_is_one_line(
+    single: alps_geo.Run,
+    tmp_path: Path,
+    name: str,
+    read: Callable[[alps_geo.Run], object],
+    break_it: Callable[[Path], None],
+) -> None:
+    run = alps_geo.open(shutil.copytree(single, tmp_path / "out"))
+    break_it(run.folder / name)
+    with pytest.raises(RunError, match=rf"{name} cannot be read: .*; run `classify\(\)` again$"):
+        read(run)
+    assert "cannot be read" in run._repr_html_() or name != "labels.gpkg"
+
+
+def test_results_that_were_not_all_written_are_not_read(
+    single: alps_geo.Run, tmp_path: Path
+) -> None:
+    run = alps_geo.open(shutil.copytree(single, tmp_path / "out"))
+    (run.folder / "run" / "results-outdated").touch()
+    for read in (run.labels, run.segments, lambda: run.classes):
+        with pytest.raises(RunError, match="were not all written"):
+            read()
+
+
+def test_a_run_says_in_one_line_what_it_is(pair: alps_geo.Run, folder: Path) -> None:
+    assert repr(pair) == f"<Run {str(folder / 'pair')!r}: a, b>"
+
+
+def test_notebooks_show_pictures_classes_and_coverage(single: alps_geo.Run, tmp_path: Path) -> None:
+    run = alps_geo.open(shutil.copytree(single, tmp_path / "out"))
+    alps_geo.edit_classes(run, names={1: "<b>roads & roofs"})
+    shown = run._repr_html_()
+    assert "&lt;b&gt;roads &amp; roofs" in shown
+    assert "<b>roads" not in shown
+    assert re.search(r"[\d.]+% of 9,900 pixels labelled", shown)
+    (picture,) = re.findall(r"src='data:image/png;base64,([^']+)'", shown)
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))
+    labels, colors = run.labels()[0], run.classes.color
+    assert pixels.shape == (90, 110, 4)
+    assert (pixels[..., 3] > 0).tolist() == (labels != 255).tolist()
+    here = np.argwhere(labels == 1)[0]
+    assert tuple(pixels[tuple(here)][:3]) == tuple(bytes.fromhex(colors[1][1:]))

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import rasterio
 
+from alps_geo import Run
 from alps_geo.errors import OutputError, ReadError, SceneError
-from alps_geo.outputs.writing import Outputs
 from alps_geo.pipeline import label
 from alps_geo.progress import NoProgress, RecordedProgress
 
@@ -39,8 +39,8 @@ class AtThirdTile(NoProgress):
             self.action()  # type: ignore[operator]
 
 
-def read(outputs: Outputs) -> np.ndarray:
-    with rasterio.open(outputs.labels[0]) as file:
+def read(outputs: Run) -> np.ndarray:
+    with rasterio.open(outputs.label_paths[0]) as file:
         return file.read(1)
 
 
@@ -150,7 +150,7 @@ def test_unreadable_tiles_are_skipped_on_request_and_recorded(scene: Path, tmp_p
     spoil_block(scene, 4, 5)
     told = RecordedProgress()
     outputs = label(scene, tmp_path / "out", **SMALL, skip_unreadable=True, progress=told)
-    facts = json.loads(outputs.record.read_text())["scenes"][0]
+    facts = json.loads(outputs.record_path.read_text())["scenes"][0]
     assert facts["unreadable_tiles"]
     assert all("cannot read" in reason for reason in facts["unreadable_tiles"].values())
     assert facts["coverage"]["unreadable_px"] > 0

@@ -20,6 +20,7 @@ from pyproj import Geod
 from rasterio.features import rasterize
 
 import alps_geo
+from alps_geo import Run
 from alps_geo.classes import file as classfile
 from alps_geo.classes.model import ClassModel
 from alps_geo.cli.main import cli
@@ -33,7 +34,6 @@ from alps_geo.errors import (
 )
 from alps_geo.evaluation.comparison import evaluate
 from alps_geo.models.fake import FakeModel, draw_objects
-from alps_geo.outputs.writing import Outputs
 from alps_geo.pipeline import classify, edit_classes, label
 from alps_geo.progress import NoProgress, RecordedProgress
 from alps_geo.run.folder import RunFolder
@@ -59,14 +59,14 @@ def draw_blocks(height: int = 300, width: int = 400) -> NDArray[np.int64]:
     return number_parts(scene)
 
 
-def label_drawing(path: Path, out: Path, **options: object) -> Outputs:
+def label_drawing(path: Path, out: Path, **options: object) -> Run:
     chosen = {"stretch": "none", "tile_size": 128, "overlap": 32, "n_classes": 3, **options}
     settings = Settings.from_options(**chosen)
     return label(path, out, settings=settings, model=FakeModel())
 
 
 @pytest.fixture(scope="module")
-def landscape_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outputs]:
+def landscape_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
     """Label a drawn landscape once with the built-in model."""
     folder = tmp_path_factory.mktemp("landscape")
     scene = folder / "land.tif"
@@ -80,7 +80,7 @@ def landscape_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outpu
 
 
 def test_every_promised_file_is_there_and_on_the_scenes_grid(
-    landscape_run: tuple[Path, Outputs],
+    landscape_run: tuple[Path, Run],
 ) -> None:
     scene, outputs = landscape_run
     names = {path.name for path in outputs.folder.iterdir()}
@@ -88,7 +88,7 @@ def test_every_promised_file_is_there_and_on_the_scenes_grid(
         "labels.tif", "labels.tif.aux.xml", "labels.qml", "labels.gpkg",
         "classes.safetensors", "run.json", "run",
     }  # fmt: skip
-    with rasterio.open(scene) as image, rasterio.open(outputs.labels[0]) as labels:
+    with rasterio.open(scene) as image, rasterio.open(outputs.label_paths[0]) as labels:
         assert (labels.crs, labels.transform, labels.shape) == (
             image.crs,
             image.transform,
@@ -97,10 +97,10 @@ def test_every_promised_file_is_there_and_on_the_scenes_grid(
         assert (labels.count, labels.dtypes, labels.nodata) == (1, ("uint8",), 255)
 
 
-def test_rasterized_segments_give_back_the_label_map(landscape_run: tuple[Path, Outputs]) -> None:
+def test_rasterized_segments_give_back_the_label_map(landscape_run: tuple[Path, Run]) -> None:
     _, outputs = landscape_run
-    segments = geopandas.read_file(outputs.packages[0], layer="segments")
-    with rasterio.open(outputs.labels[0]) as file:
+    segments = geopandas.read_file(outputs.package_paths[0], layer="segments")
+    with rasterio.open(outputs.label_paths[0]) as file:
         shapes = zip(segments.geometry, segments.class_id, strict=True)
         painted = rasterize(shapes, file.shape, fill=255, transform=file.transform, dtype="uint8")
         assert (painted == file.read(1)).all()
@@ -109,44 +109,44 @@ def test_rasterized_segments_give_back_the_label_map(landscape_run: tuple[Path, 
 
 
 def test_areas_are_those_of_the_pixels_in_square_metres(
-    landscape_run: tuple[Path, Outputs],
+    landscape_run: tuple[Path, Run],
 ) -> None:
     _, outputs = landscape_run
-    segments = geopandas.read_file(outputs.packages[0], layer="segments")
+    segments = geopandas.read_file(outputs.package_paths[0], layer="segments")
     assert segments.area_m2.to_numpy() == pytest.approx(4 * segments.area_px.to_numpy())
-    labels = read(outputs.labels[0])
+    labels = read(outputs.label_paths[0])
     counts = np.bincount(labels[labels < 255], minlength=4)
     assert segments.groupby("class_id").area_px.sum().to_dict() == dict(enumerate(counts))
 
 
 def test_classes_are_numbered_by_area_and_follow_the_land_cover(
-    landscape_run: tuple[Path, Outputs],
+    landscape_run: tuple[Path, Run],
 ) -> None:
     _, outputs = landscape_run
-    labels = read(outputs.labels[0])
+    labels = read(outputs.label_paths[0])
     counts = np.bincount(labels[labels < 255], minlength=4)
     assert (np.diff(counts) <= 0).all()
     water = np.mgrid[:300, :400][1] > 300
     assert np.bincount(labels[water]).max() > 0.9 * np.count_nonzero(water)
 
 
-def test_the_record_accounts_for_every_pixel(landscape_run: tuple[Path, Outputs]) -> None:
+def test_the_record_accounts_for_every_pixel(landscape_run: tuple[Path, Run]) -> None:
     _, outputs = landscape_run
-    record = json.loads(outputs.record.read_text())
+    record = json.loads(outputs.record_path.read_text())
     coverage = record["scenes"][0]["coverage"]
     parts = [coverage[f"{name}_px"] for name in ("labelled", "no_mask", "gated", "outside")]
     assert sum(parts) == coverage["total_px"] == 300 * 400
-    assert np.count_nonzero(read(outputs.labels[0]) != 255) == coverage["labelled_px"]
+    assert np.count_nonzero(read(outputs.label_paths[0]) != 255) == coverage["labelled_px"]
     assert {"tiles", "stitch", "paint", "classes", "raster"} <= record["seconds"].keys()
 
 
 def test_the_same_command_again_finds_the_run_finished(
-    landscape_run: tuple[Path, Outputs], progress: RecordedProgress
+    landscape_run: tuple[Path, Run], progress: RecordedProgress
 ) -> None:
     scene, outputs = landscape_run
-    before = outputs.record.read_bytes()
-    assert label(scene, outputs.folder, progress=progress, **SMALL) == outputs
-    assert outputs.record.read_bytes() == before
+    before = outputs.record_path.read_bytes()
+    assert label(scene, outputs.folder, progress=progress, **SMALL).folder == outputs.folder
+    assert outputs.record_path.read_bytes() == before
     assert re.search("finished; nothing to do", progress.messages[-1])
 
 
@@ -156,7 +156,7 @@ def test_the_same_command_again_finds_the_run_finished(
     ids=["masks", "classes"],
 )
 def test_a_folder_with_another_run_is_refused_with_the_difference(
-    landscape_run: tuple[Path, Outputs], change: dict[str, object], said: str
+    landscape_run: tuple[Path, Run], change: dict[str, object], said: str
 ) -> None:
     scene, outputs = landscape_run
     with pytest.raises(RunError, match=said):
@@ -164,7 +164,7 @@ def test_a_folder_with_another_run_is_refused_with_the_difference(
 
 
 def test_a_class_model_that_has_changed_does_not_pass_for_the_one_that_was_used(
-    landscape_run: tuple[Path, Outputs],
+    landscape_run: tuple[Path, Run],
     make_scene: SceneFactory,
     tmp_path: Path,
     progress: RecordedProgress,
@@ -180,7 +180,7 @@ def test_a_class_model_that_has_changed_does_not_pass_for_the_one_that_was_used(
     classify(out, classes=str(tmp_path / "first"))
     outputs = label(other, out, **options, progress=progress)
     assert re.search("finished; nothing to do", progress.messages[-1])
-    assert ClassModel.load(outputs.classes).names[0] == "sand"
+    assert ClassModel.load(outputs.class_path).names[0] == "sand"
 
 
 class Removing(NoProgress):
@@ -195,20 +195,20 @@ class Removing(NoProgress):
 
 
 def test_a_class_model_that_vanishes_in_mid_run_has_been_read(
-    landscape_run: tuple[Path, Outputs], make_scene: SceneFactory, tmp_path: Path
+    landscape_run: tuple[Path, Run], make_scene: SceneFactory, tmp_path: Path
 ) -> None:
-    model = Path(shutil.copy(landscape_run[1].classes, tmp_path))
+    model = Path(shutil.copy(landscape_run[1].class_path, tmp_path))
     checksum = classfile.checksum(model)
     other = make_scene(draw_landscape(200, 250, seed=5), "other.tif")
     options = {**SMALL, "classes": str(model), "progress": Removing(model)}
     outputs = label(other, tmp_path / "out", **options)
-    assert json.loads(outputs.record.read_text())["class_model"] == checksum
+    assert json.loads(outputs.record_path.read_text())["class_model"] == checksum
 
 
 @pytest.mark.parametrize("name", ["features.npy", "segments.parquet"])
 @pytest.mark.parametrize("content", [b"", b"junk"], ids=["empty", "junk"])
 def test_damaged_segments_are_named(
-    landscape_run: tuple[Path, Outputs], tmp_path: Path, name: str, content: bytes
+    landscape_run: tuple[Path, Run], tmp_path: Path, name: str, content: bytes
 ) -> None:
     shutil.copytree(landscape_run[1].folder, tmp_path / "out")
     (found,) = (tmp_path / "out" / "run").glob(f"*/{name}")
@@ -218,7 +218,7 @@ def test_damaged_segments_are_named(
 
 
 def test_results_of_two_commands_are_not_compared(
-    landscape_run: tuple[Path, Outputs], tmp_path: Path
+    landscape_run: tuple[Path, Run], tmp_path: Path
 ) -> None:
     """What a command that was stopped in mid-writing leaves is of the one and of the other."""
     out = tmp_path / "out"
@@ -235,21 +235,21 @@ def test_results_of_two_commands_are_not_compared(
 
 
 def test_a_class_model_gives_the_same_ids_there_and_back(
-    landscape_run: tuple[Path, Outputs], make_scene: SceneFactory, tmp_path: Path
+    landscape_run: tuple[Path, Run], make_scene: SceneFactory, tmp_path: Path
 ) -> None:
     scene, outputs = landscape_run
     other = make_scene(draw_landscape(200, 250, seed=5), "other.tif")
     there = label(other, tmp_path / "there", **SMALL, classes=str(outputs.folder))
-    back = label(scene, tmp_path / "back", **SMALL, classes=str(there.classes))
-    assert there.classes.read_bytes() == outputs.classes.read_bytes()
-    assert (read(back.labels[0]) == read(outputs.labels[0])).all()
+    back = label(scene, tmp_path / "back", **SMALL, classes=str(there.class_path))
+    assert there.class_path.read_bytes() == outputs.class_path.read_bytes()
+    assert (read(back.label_paths[0]) == read(outputs.label_paths[0])).all()
 
 
 def test_several_scenes_share_one_class_model(make_scene: SceneFactory, tmp_path: Path) -> None:
     scenes = [make_scene(draw_landscape(150, 200, seed), f"{seed}.tif") for seed in (1, 2)]
     outputs = label(scenes, tmp_path / "out", **SMALL)
-    assert [path.name for path in outputs.labels] == ["1.labels.tif", "2.labels.tif"]
-    first, second = (read(path) for path in outputs.labels)
+    assert [path.name for path in outputs.label_paths] == ["1.labels.tif", "2.labels.tif"]
+    first, second = (read(path) for path in outputs.label_paths)
     assert (first == second).mean() > 0.85  # the same land cover, with noise of its own
 
 
@@ -260,7 +260,7 @@ def test_scenes_of_one_name_get_files_of_their_own(
     (tmp_path / "b").mkdir()
     scenes = [make_scene(draw_landscape(80, 90, 1), f"{folder}/x.tif") for folder in "ab"]
     outputs = label(scenes, tmp_path / "out", **SMALL)
-    assert [path.name for path in outputs.labels] == ["x.labels.tif", "x_2.labels.tif"]
+    assert [path.name for path in outputs.label_paths] == ["x.labels.tif", "x_2.labels.tif"]
 
 
 def test_scenes_whose_names_differ_only_in_case_get_files_of_their_own(
@@ -270,17 +270,17 @@ def test_scenes_whose_names_differ_only_in_case_get_files_of_their_own(
     (tmp_path / "a").mkdir()
     scenes = [make_scene(draw_landscape(80, 90, 1), name) for name in ("x.tif", "a/X.tif")]
     outputs = label(scenes, tmp_path / "out", **SMALL)
-    assert [path.name for path in outputs.labels] == ["x.labels.tif", "X_2.labels.tif"]
+    assert [path.name for path in outputs.label_paths] == ["x.labels.tif", "X_2.labels.tif"]
 
 
 def test_paths_may_be_paths_in_every_call(make_scene: SceneFactory, tmp_path: Path) -> None:
     scene = make_scene(draw_landscape(120, 160))
     first = label(scene, tmp_path / "first", **SMALL)
     second = label(scene, tmp_path / "second", classes=tmp_path / "first", **SMALL)
-    assert (read(first.labels[0]) == read(second.labels[0])).all()
-    classify(tmp_path / "second", classes=first.classes)
-    record = json.loads(second.record.read_text())
-    assert record["settings"]["classes"]["classes"] == str(first.classes)
+    assert (read(first.label_paths[0]) == read(second.label_paths[0])).all()
+    classify(tmp_path / "second", classes=first.class_path)
+    record = json.loads(second.record_path.read_text())
+    assert record["settings"]["classes"]["classes"] == str(first.class_path)
 
 
 def test_no_number_of_classes_is_not_the_present_one(
@@ -296,19 +296,19 @@ def test_new_classes_need_no_mask_model_and_all_files_follow(
 ) -> None:
     path = make_scene(draw_objects(draw_blocks()))
     outputs = label_drawing(path, tmp_path / "out", n_classes=5)
-    before = (read(outputs.labels[0]) == 255).sum()
+    before = (read(outputs.label_paths[0]) == 255).sum()
     classify(outputs.folder, n_classes=3, progress=progress)
     assert "tiles" not in progress.stages
-    labels = read(outputs.labels[0])
+    labels = read(outputs.label_paths[0])
     assert set(np.unique(labels)) == {0, 1, 2, 255}
     assert (labels == 255).sum() == before
-    segments = geopandas.read_file(outputs.packages[0], layer="segments")
+    segments = geopandas.read_file(outputs.package_paths[0], layer="segments")
     assert set(segments.class_id) == {0, 1, 2}
-    layers = geopandas.list_layers(outputs.packages[0]).name.tolist()
+    layers = geopandas.list_layers(outputs.package_paths[0]).name.tolist()
     assert [name for name in layers if name.startswith("class_")] == [
         "class_00", "class_01", "class_02",
     ]  # fmt: skip
-    record = json.loads(outputs.record.read_text())
+    record = json.loads(outputs.record_path.read_text())
     assert len(record["classes"]) == 3 == record["settings"]["classes"]["n_classes"]
 
 
@@ -317,20 +317,20 @@ def test_classes_are_named_coloured_and_merged_with_stable_ids(
 ) -> None:
     path = make_scene(draw_objects(draw_blocks()))
     outputs = label_drawing(path, tmp_path / "out", n_classes=4)
-    before = read(outputs.labels[0])
+    before = read(outputs.label_paths[0])
     edit_classes(
         outputs.folder, names={2: 'Straße "1/2" 🛣'}, colors={2: "#123456"}, merges=[(0, 3)]
     )
-    after = read(outputs.labels[0])
+    after = read(outputs.label_paths[0])
     assert (after == np.where(before == 3, 0, before)).all()
-    segments = geopandas.read_file(outputs.packages[0], layer="segments")
+    segments = geopandas.read_file(outputs.package_paths[0], layer="segments")
     assert set(segments[segments.class_id == 2].class_name) == {'Straße "1/2" 🛣'}
-    with rasterio.open(outputs.labels[0]) as file:
+    with rasterio.open(outputs.label_paths[0]) as file:
         assert file.colormap(1)[2] == (0x12, 0x34, 0x56, 255)
     again = label(
         path, tmp_path / "again", model="fake", stretch="none", classes=str(outputs.folder)
     )
-    assert 3 not in np.unique(read(again.labels[0]))
+    assert 3 not in np.unique(read(again.label_paths[0]))
 
 
 def test_kept_masks_have_whole_outlines_and_parents(
@@ -356,7 +356,7 @@ def test_kept_masks_have_whole_outlines_and_parents(
         stretch="none", n_classes=2, keep_masks=True, area_threshold=0.5
     )
     outputs = label(path, tmp_path / "out", settings=settings, model=Nested())
-    masks = geopandas.read_file(outputs.packages[0], layer="masks").set_index("mask_id")
+    masks = geopandas.read_file(outputs.package_paths[0], layer="masks").set_index("mask_id")
     assert sorted(masks.area_px) == [100, 200, 400, 30 * 80]
     whole = masks.area_px.idxmax()
     assert masks.geometry[whole].area == 4 * 30 * 80
@@ -365,17 +365,16 @@ def test_kept_masks_have_whole_outlines_and_parents(
 
 
 def test_labels_do_not_depend_on_the_number_of_workers(
-    landscape_run: tuple[Path, Outputs], tmp_path: Path
+    landscape_run: tuple[Path, Run], tmp_path: Path
 ) -> None:
     scene, outputs = landscape_run
     other = label(scene, tmp_path / "out", **SMALL, workers=2)
-    assert (read(other.labels[0]) == read(outputs.labels[0])).all()
-    frames = [geopandas.read_file(run.packages[0], layer="segments") for run in (outputs, other)]
-    assert_geodataframe_equal(*frames)
+    assert (read(other.label_paths[0]) == read(outputs.label_paths[0])).all()
+    assert_geodataframe_equal(outputs.segments(), other.segments())
 
 
 def test_a_cancelled_run_goes_on_with_the_tiles_it_has(
-    landscape_run: tuple[Path, Outputs], tmp_path: Path, progress: RecordedProgress
+    landscape_run: tuple[Path, Run], tmp_path: Path, progress: RecordedProgress
 ) -> None:
     class Impatient(NoProgress):
         def step(self, done: int, total: int) -> None:
@@ -388,7 +387,7 @@ def test_a_cancelled_run_goes_on_with_the_tiles_it_has(
     assert not (tmp_path / "out" / "labels.tif").exists()
     other = label(scene, tmp_path / "out", **SMALL, progress=progress)
     assert re.match("[5-9] of 20 tiles were finished before", progress.messages[-1])
-    assert (read(other.labels[0]) == read(outputs.labels[0])).all()
+    assert (read(other.label_paths[0]) == read(outputs.label_paths[0])).all()
 
 
 def test_a_uniform_scene_is_a_valid_result_with_a_warning(
@@ -396,9 +395,9 @@ def test_a_uniform_scene_is_a_valid_result_with_a_warning(
 ) -> None:
     path = make_scene(np.full((90, 100, 3), 77, np.uint8))
     outputs = label(path, tmp_path / "out", **SMALL, progress=progress)
-    assert (read(outputs.labels[0]) == 255).all()
+    assert (read(outputs.label_paths[0]) == 255).all()
     assert re.search("no segment was found", progress.warnings[-1])
-    assert len(geopandas.read_file(outputs.packages[0], layer="segments")) == 0
+    assert len(geopandas.read_file(outputs.package_paths[0], layer="segments")) == 0
 
 
 def test_too_many_classes_are_refused_and_a_smaller_number_then_reuses_the_tiles(
@@ -411,7 +410,7 @@ def test_too_many_classes_are_refused_and_a_smaller_number_then_reuses_the_tiles
         label_drawing(path, tmp_path / "out", n_classes=16)
     assert not (tmp_path / "out" / "labels.tif").exists()
     outputs = label_drawing(path, tmp_path / "out", n_classes=2)
-    assert set(np.unique(read(outputs.labels[0]))) == {0, 1, 255}
+    assert set(np.unique(read(outputs.label_paths[0]))) == {0, 1, 255}
 
 
 def test_large_masks_are_gated_and_counted(make_scene: SceneFactory, tmp_path: Path) -> None:
@@ -419,7 +418,7 @@ def test_large_masks_are_gated_and_counted(make_scene: SceneFactory, tmp_path: P
     scene[:40], scene[50:60, 50:60], scene[70:80, 20:30] = 1, 60000, 300
     path = make_scene(draw_objects(scene))
     outputs = label_drawing(path, tmp_path / "out", n_classes=2)
-    coverage = json.loads(outputs.record.read_text())["scenes"][0]["coverage"]
+    coverage = json.loads(outputs.record_path.read_text())["scenes"][0]["coverage"]
     assert (coverage["gated_px"], coverage["labelled_px"]) == (4000, 200)
 
 
@@ -427,7 +426,7 @@ def test_geographic_scenes_have_geodesic_areas(make_scene: SceneFactory, tmp_pat
     place = rasterio.Affine(0.001, 0, 55, 0, -0.001, 60)
     path = make_scene(draw_objects(draw_blocks()), crs="EPSG:4326", transform=place)
     outputs = label_drawing(path, tmp_path / "out")
-    segments = geopandas.read_file(outputs.packages[0], layer="segments")
+    segments = geopandas.read_file(outputs.package_paths[0], layer="segments")
     geod = Geod(ellps="WGS84")
     expected = [abs(geod.geometry_area_perimeter(shape)[0]) for shape in segments.geometry]
     assert segments.area_m2.to_numpy() == pytest.approx(expected, rel=1e-6)
@@ -436,7 +435,7 @@ def test_geographic_scenes_have_geodesic_areas(make_scene: SceneFactory, tmp_pat
 def test_simplified_polygons_still_tile_the_plane(make_scene: SceneFactory, tmp_path: Path) -> None:
     path = make_scene(draw_landscape(150, 200))
     outputs = label(path, tmp_path / "out", **SMALL, simplify=2)
-    segments = geopandas.read_file(outputs.packages[0], layer="segments")
+    segments = geopandas.read_file(outputs.package_paths[0], layer="segments")
     assert segments.geometry.is_valid.all()
     assert segments.geometry.area.sum() == pytest.approx(segments.geometry.union_all().area)
 
@@ -453,7 +452,7 @@ def test_unfit_class_models_are_refused(
 ) -> None:
     path = make_scene(draw_objects(draw_blocks()))
     outputs = label_drawing(path, tmp_path / "fake")
-    classes = str(outputs.classes) if damage == "other model" else str(tmp_path / "nowhere")
+    classes = str(outputs.class_path) if damage == "other model" else str(tmp_path / "nowhere")
     with pytest.raises(error, match=said):
         label(path, tmp_path / "out", **SMALL, classes=classes)
     assert not (tmp_path / "out").exists()
@@ -513,12 +512,12 @@ def test_an_area_that_touches_some_scenes_labels_those_and_says_so(
     listener = RecordedProgress()
     aoi = str(tmp_path / "aoi.gpkg")
     outputs = label(paths, tmp_path / "out", aoi=aoi, progress=listener, **SMALL)
-    assert [path.name for path in outputs.labels] == ["west.labels.tif", "middle.labels.tif"]
+    assert [path.name for path in outputs.label_paths] == ["west.labels.tif", "middle.labels.tif"]
     (warning,) = [text for text in listener.warnings if "left out" in text]
     assert "does not touch" in warning
     assert "aoi.gpkg" in warning
     assert "east.tif" in warning
-    record = json.loads(outputs.record.read_text())
+    record = json.loads(outputs.record_path.read_text())
     assert [text for text in record["warnings"] if "east.tif" in text]
 
 

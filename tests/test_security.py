@@ -29,17 +29,17 @@ def test_hostile_class_names_stay_names(make_scene: SceneFactory, tmp_path: Path
     outputs = label(make_scene(draw_landscape(100, 130)), tmp_path / "out", **SMALL)
     before = plain_names(tmp_path)
     outputs = edit_classes(tmp_path / "out", names=HOSTILE)
-    segments = geopandas.read_file(outputs.packages[0], layer="segments")
+    segments = geopandas.read_file(outputs.package_paths[0], layer="segments")
     assert set(segments.class_name) <= set(HOSTILE.values())
-    with closing(sqlite3.connect(outputs.packages[0])) as database:
+    with closing(sqlite3.connect(outputs.package_paths[0])) as database:
         named = dict(database.execute("SELECT class_id, name FROM classes"))
         styles = [row[0] for row in database.execute("SELECT styleQML FROM layer_styles")]
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert named == HOSTILE
-    for text in (*styles, outputs.labels[0].with_suffix(".qml").read_text("utf-8")):
+    for text in (*styles, outputs.label_paths[0].with_suffix(".qml").read_text("utf-8")):
         ElementTree.fromstring(text)
-    for layer, _ in pyogrio.list_layers(outputs.packages[0]):
-        pyogrio.read_info(outputs.packages[0], layer=layer)
+    for layer, _ in pyogrio.list_layers(outputs.package_paths[0]):
+        pyogrio.read_info(outputs.package_paths[0], layer=layer)
     assert plain_names(tmp_path) == before
 
 
@@ -55,7 +55,7 @@ def test_hostile_file_names_stay_in_the_output_folder(
     first = make_scene(draw_landscape(60, 70), name)
     second = make_scene(draw_landscape(60, 70, seed=1), "other.tif")
     outputs = label([first, second], tmp_path / "out", **SMALL)
-    for path in (*outputs.labels, *outputs.packages):
+    for path in (*outputs.label_paths, *outputs.package_paths):
         assert path.parent == tmp_path / "out"
         assert path.exists()
     assert {path.name for path in tmp_path.iterdir()} == {name, "other.tif", "out"}

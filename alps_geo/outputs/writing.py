@@ -10,7 +10,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ from .revision import Revision
 
 __all__ = [
     "MaskTable",
-    "Outputs",
     "SegmentTable",
     "open_package",
     "revise_package",
@@ -40,26 +39,6 @@ __all__ = [
     "write_package",
     "write_record",
 ]
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where the results of a run are.
-
-    Attributes
-    ----------
-    folder : Path
-    labels, packages : tuple of Path
-        A label raster and a GeoPackage per scene, in the order of the scenes.
-    classes, record : Path
-        The class model, and the record of the run.
-    """
-
-    folder: Path
-    labels: tuple[Path, ...]
-    packages: tuple[Path, ...]
-    classes: Path
-    record: Path
 
 
 def write_package(

@@ -7,12 +7,15 @@ from numpy.typing import NDArray
 
 from ..classes.model import ClassModel
 from ..classes.palette import match_colors
+from ..progress import Progress
 from ..settings import ClassSettings
 from .library import batches, predict
-from .run import Run
+from .run import Run, find_schema
 
 
-def find_classes(run: Run, given: ClassModel | None, settings: ClassSettings) -> ClassModel | None:
+def find_classes(
+    run: Run, given: ClassModel | None, settings: ClassSettings, progress: Progress
+) -> ClassModel | None:
     """Return the given class model, or one fitted to all segments; None where there are none.
 
     Parameters
@@ -21,23 +24,24 @@ def find_classes(run: Run, given: ClassModel | None, settings: ClassSettings) ->
         Its scenes are assembled.
     given : ClassModel or None
     settings : ClassSettings
+    progress : Progress
 
     Returns
     -------
     ClassModel or None
         A fitted one has ids by area, and colours like those of the ground.
     """
-    segments = [part.load_segments() for part in run.scenes]
+    segments = [part.load_segments() for part in run.parts]
     if not any(len(part) for part in segments):
-        run.clock.warning("no segment was found: everything stays unlabelled")
+        progress.warning("no segment was found: everything stays unlabelled")
         return given
     if given is not None:
         return given
-    run.clock.stage("classes")
+    progress.stage("classes")
     features = [batch for part in segments for batch in batches(part.features)]
     pixels = [batch for part in segments for batch in batches(part.area_px)]
-    model = ClassModel(settings.n_classes, settings.seed, schema=run.schema(segments))
-    model.fit(features, sample_weight=pixels, progress=run.clock)
+    model = ClassModel(settings.n_classes, settings.seed, schema=find_schema(run, segments))
+    model.fit(features, sample_weight=pixels, progress=progress)
     size = settings.n_classes
     areas, colors = np.zeros(size), np.zeros((size, 3))
     for part in segments:

@@ -40,9 +40,9 @@ class ModelLibrary:
     """
 
     def __init__(self, run: Run) -> None:
-        self._folder = RunFolder(run.out).path
+        self._folder = RunFolder(run.folder).path
         self._models: dict[str, ClassModel | None] = {"": None}
-        self._present = run.outputs().classes
+        self._present = run.class_path
         self.current: ClassModel | None = None
         self.current_checksum = ""
         # A damaged one, which is about to be replaced, is none.

@@ -19,13 +19,13 @@ from ..outputs.geopackage import SegmentTable
 from ..outputs.marks import Origin
 from ..outputs.revision import Revision
 from ..outputs.writing import (
-    Outputs,
     open_package,
     revise_package,
     write_labels,
     write_package,
     write_record,
 )
+from ..progress import Stopwatch
 from .edits import find_heirs, load_edits, save_edits
 from .folder import RunFolder
 from .library import ModelLibrary, predict
@@ -43,12 +43,20 @@ class Results:
     parts : sequence of ScenePart
     library : ModelLibrary
     record : dict
+    clock : Stopwatch
+        Who listens.
     """
 
     def __init__(
-        self, run: Run, parts: Sequence[ScenePart], library: ModelLibrary, record: dict[str, Any]
+        self,
+        run: Run,
+        parts: Sequence[ScenePart],
+        library: ModelLibrary,
+        record: dict[str, Any],
+        clock: Stopwatch,
     ) -> None:
         self._run, self._parts, self._library, self._record = run, parts, library, record
+        self._clock = clock
         self._predictions: dict[tuple[str, str], Prediction] = {}
 
     @property
@@ -68,7 +76,7 @@ class Results:
             for item in part.revision.changed_classes()
         ]
 
-    def write(self, model: ClassModel | None) -> Outputs:
+    def write(self, model: ClassModel | None) -> Run:
         """Write everything but the run folder; the record comes last, so it tells of whole results.
 
         Parameters
@@ -81,7 +89,7 @@ class Results:
         OutputError
             If a file cannot be written.
         """
-        run, record, outputs = self._run, self._record, self._run.outputs()
+        run, record, clock = self._run, self._record, self._clock
         legend = (
             model.legend_
             if model is not None
@@ -96,18 +104,18 @@ class Results:
         for part, table in zip(self._parts, tables, strict=True):
             self._write_raster(part, table, legend)
         if model is not None:
-            model.save(outputs.classes)
+            model.save(run.class_path)
         self._library.keep(
             {checksum, *(name for part in self._parts for name in part.edits.models())}
         )
-        run.clock.stop()
+        clock.stop()
         record["classes"] = class_facts(legend.names, legend.colors)
-        record["warnings"] = [*record.get("warnings", []), *run.clock.warnings]
-        record["seconds"] = {**record.get("seconds", {}), **run.clock.seconds}
+        record["warnings"] = [*record.get("warnings", []), *clock.warnings]
+        record["seconds"] = {**record.get("seconds", {}), **clock.seconds}
         record["peak_memory_mb"] = round(max(record.get("peak_memory_mb", 0), peak_memory_mb()))
-        write_record(outputs.record, record)
-        RunFolder(run.out).results_outdated = False
-        return outputs
+        write_record(run.record_path, record)
+        RunFolder(run.folder).results_outdated = False
+        return run
 
     def _predict(self, part: ScenePart, checksum: str) -> Prediction:
         """Return the classes that a model gives a scene's segments."""
@@ -130,7 +138,7 @@ class Results:
         for name in sorted(named):
             before = self._library.load(name)
             if before is None or now is None:
-                self._run.clock.warning(
+                self._clock.warning(
                     "classes that were given by hand cannot follow: their class model"
                     f" {self._library.path(name)} is gone"
                 )
@@ -154,7 +162,7 @@ class Results:
         class_id, confidence = found.class_id.copy(), found.confidence.copy()
         if len(part.edits):
             kept = part.edits.apply(segments.segment_id, class_id, confidence, heirs)
-            self._run.clock.message(
+            self._clock.message(
                 f"{_count(kept, 'segment')} of {part.package.name} changed by hand; kept"
             )
         self._describe(
@@ -188,7 +196,7 @@ class Results:
             for what, text in _TEXTS.items():
                 if counts[what]:
                     noun = "feature" if what == "added" else "segment"
-                    self._run.clock.warning(f"{name}: {_count(counts[what], noun)} {text}")
+                    self._clock.warning(f"{name}: {_count(counts[what], noun)} {text}")
         for scene in self._record["scenes"]:
             if scene["stem"] == part.run.stem:
                 scene.pop("edits", None)
@@ -202,7 +210,7 @@ class Results:
         heirs: Mapping[str, Mapping[int, int]],
     ) -> None:
         """Write packages before all else: where one is locked, nothing has been changed yet."""
-        folder, clock = RunFolder(self._run.out), self._run.clock
+        folder, clock = RunFolder(self._run.folder), self._clock
         were_outdated, written = folder.results_outdated, False
         folder.results_outdated = True
         clock.stage("package")
@@ -230,7 +238,7 @@ class Results:
             part.run.grid,
             origin=origin,
             masks=[part.run.load_masks()] if keep_masks else None,
-            progress=self._run.clock,
+            progress=self._clock,
         )
 
     def _revise(
@@ -244,9 +252,9 @@ class Results:
     ) -> None:
         before = "" if revision.marks is None else revision.marks.origin.model
         foreign = revise_package(revision, table, legend, origin, heirs.get(before, {}))
-        self._run.clock.step(len(table), len(table))
+        self._clock.step(len(table), len(table))
         if foreign:
-            self._run.clock.warning(
+            self._clock.warning(
                 f"{part.package.name}: the style of {', '.join(foreign)} was changed by hand; it"
                 " stays as it is, and may not show the present classes"
             )
@@ -256,7 +264,7 @@ class Results:
         lookup = np.full(int(table.segment_id.max(initial=0)) + 1, -1, np.int64)
         lookup[table.segment_id] = table.class_id
         before = self._library.current
-        self._run.clock.stage("raster")
+        self._clock.stage("raster")
         with part.run.segment_raster.open() as read:
             write_labels(
                 part.labels,
@@ -264,7 +272,7 @@ class Results:
                 lookup,
                 part.run.grid,
                 legend,
-                self._run.clock,
+                self._clock,
                 before=None if before is None else before.legend_,
             )
 
@@ -279,7 +287,9 @@ _TEXTS = {
 
 
 @contextmanager
-def open_results(run: Run, record: dict[str, Any], *, anew: bool = False) -> Iterator[Results]:
+def open_results(
+    run: Run, record: dict[str, Any], clock: Stopwatch, *, anew: bool = False
+) -> Iterator[Results]:
     """Lock the results of a run, and find out what was changed in them by hand.
 
     Parameters
@@ -288,6 +298,8 @@ def open_results(run: Run, record: dict[str, Any], *, anew: bool = False) -> Ite
         Assembled.
     record : dict
         Of the run; its parts `settings` and `scenes`.
+    clock : Stopwatch
+        Who listens.
     anew : bool
         Replace packages even if they hold the same segments.
 
@@ -302,11 +314,11 @@ def open_results(run: Run, record: dict[str, Any], *, anew: bool = False) -> Ite
     RunError
         If a segment was given a class that is not there.
     """
-    outputs, library = run.outputs(), ModelLibrary(run)
+    library = ModelLibrary(run)
     with ExitStack() as stack:
         parts = []
         for scene, labels, package in zip(
-            run.scenes, outputs.labels, outputs.packages, strict=True
+            run.parts, run.label_paths, run.package_paths, strict=True
         ):
             segments = scene.load_segments()
             identity = identify(run, scene, segments, record["settings"]["outputs"])
@@ -316,8 +328,8 @@ def open_results(run: Run, record: dict[str, Any], *, anew: bool = False) -> Ite
             revision = open_package(package)
             if revision is not None:
                 stack.callback(revision.close)
-            parts.append(examine(run, part, revision, library, anew=anew))
-        yield Results(run, parts, library, record)
+            parts.append(examine(run, part, revision, library, clock, anew=anew))
+        yield Results(run, parts, library, record, clock)
 
 
 def _heirs_by_center(before: ClassModel, now: ClassModel) -> dict[int, int]:

@@ -1,108 +1,231 @@
-"""A run as a whole: its folder, its scenes, where its results go, and whether they are there."""
+"""A run as a whole: its folder and scenes, and its results as other libraries have such things."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .._environment import with_own_data
 from ..classes.schema import FeatureBlock, FeatureSchema, own_block
 from ..errors import RunError
-from ..outputs.writing import Outputs
-from ..progress import NoProgress, Progress, Stopwatch
+from ..outputs.reading import read_class_sizes, read_labels, read_segments
 from ..scenes.grid import Grid
 from ..scenes.tiles import plan_tiles
 from ..segments.table import Segments
 from ..settings import Settings, TileSettings
+from ..settings.options import AnyPath
 from .assembly import SceneRun, grid_from_json
 from .folder import RunFolder
 from .record import describe_settings, read_record
 
+if TYPE_CHECKING:
+    from affine import Affine
+    from geopandas import GeoDataFrame
+    from numpy.typing import NDArray
+    from pandas import DataFrame
+    from rasterio.crs import CRS
+    from rasterio.windows import Window
 
-@dataclass(frozen=True)
-class Run:
-    """A run that goes on.
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Run(PathLike[str]):
+    """A run and its results; made by `alps_geo.label` and `alps_geo.open`.
+
+    It stands for its folder wherever a path is asked for.
 
     Attributes
     ----------
-    out : Path
+    folder : Path
         Folder of the results.
-    scenes : tuple of SceneRun
+    parts : tuple of SceneRun
+        What the run folder keeps of each scene.
     manifest : mapping
         What the stored tiles depend on.
-    clock : Stopwatch
-        The progress listener.
+
+    Examples
+    --------
+    >>> import alps_geo
+    >>> run = alps_geo.open("out")  # doctest: +SKIP
+    >>> run.segments().plot("class_name")  # doctest: +SKIP
     """
 
-    out: Path
-    scenes: tuple[SceneRun, ...]
+    folder: Path
+    parts: tuple[SceneRun, ...]
     manifest: Mapping[str, Any]
-    clock: Stopwatch
 
-    def outputs(self) -> Outputs:
-        """Return where the results go: by plain names, or by the scenes' stems."""
-        prefixes = [""] if len(self.scenes) == 1 else [f"{run.stem}." for run in self.scenes]
-        return Outputs(
-            self.out,
-            tuple(self.out / f"{prefix}labels.tif" for prefix in prefixes),
-            tuple(self.out / f"{prefix}labels.gpkg" for prefix in prefixes),
-            self.out / "classes.safetensors",
-            self.out / "run.json",
-        )
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """The scenes' names: what `segments` and `labels` take."""
+        return tuple(part.stem for part in self.parts)
 
-    def schema(self, segments: Sequence[Segments]) -> FeatureSchema:
-        """Return what class models of this run are made from."""
-        known = next((part for part in segments if part.feature_names), segments[0])
-        return FeatureSchema(
-            self.manifest["model"]["name"],
-            self.manifest["model"]["checksum"],
-            known.feature_names,
-            known.feature_weights,
-            self.manifest["stretch"],
-            features_in(self.manifest),
-        )
+    @property
+    def label_paths(self) -> tuple[Path, ...]:
+        """A label raster per scene."""
+        return self._paths("labels.tif")
 
-    def is_finished(self, settings: Settings, checksum: str | None) -> bool:
-        """Return whether all results are there.
+    @property
+    def package_paths(self) -> tuple[Path, ...]:
+        """A GeoPackage per scene."""
+        return self._paths("labels.gpkg")
 
-        Parameters
-        ----------
-        settings : Settings
-        checksum : str or None
-            Of the class model's file that they name, as it is now.
+    @property
+    def class_path(self) -> Path:
+        """The class model."""
+        return self.folder / "classes.safetensors"
+
+    @property
+    def record_path(self) -> Path:
+        """The record, as JSON."""
+        return self.folder / "run.json"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What was done with what, and what came out: versions, settings, coverage, times."""
+        return read_record(self.record_path)
+
+    @property
+    def classes(self) -> DataFrame:
+        """The classes by id: name, color, segments, area_px, share of all labelled pixels.
 
         Raises
         ------
         RunError
-            If they were made with other classes or outputs than the settings ask for, or the class
-            model that these name has changed.
+            If results are missing, damaged, or not all written.
         """
-        if not self.outputs().record.exists() or RunFolder(self.out).results_outdated:
-            return False
-        record = read_record(self.outputs().record)
-        there, now = record["settings"], describe_settings(settings)
-        for part in ("classes", "outputs"):
-            for name, value in now[part].items():
-                if there[part][name] != value:
-                    remedy = "`classify()`" if part == "classes" else "`overwrite`"
-                    raise RunError(
-                        f"{self.out} holds this run with `{name}` {there[part][name]}, not"
-                        f" {value}; use {remedy}, or another folder",
-                        code="run.other_settings",
-                        path=str(self.out),
-                        setting=name,
-                        found=there[part][name],
-                        wanted=value,
-                    )
-        # Runs of earlier versions do not know what was in the class model.
-        if record.get("class_model", checksum) != checksum:
-            given = settings.classes.file
+        # Takes a while to load, and labelling needs none of it.
+        import pandas as pd
+
+        record = self.record
+        self._require_whole()
+        sizes: dict[int, tuple[int, int]] = {}
+        # Not whatever else lies there: copies, or what a run of other scenes left.
+        for package in self.package_paths:
+            for number, segments, area_px in read_class_sizes(package):
+                before = sizes.get(number, (0, 0))
+                sizes[number] = (before[0] + segments, before[1] + area_px)
+        total = sum(area_px for _, area_px in sizes.values())
+        rows = []
+        for item in record["classes"]:
+            segments, area_px = sizes.get(item["id"], (0, 0))
+            share = area_px / total if total else 0.0
+            rows.append((item["id"], item["name"], item["color"], segments, area_px, share))
+        columns = ["id", "name", "color", "segments", "area_px", "share"]
+        return pd.DataFrame(rows, columns=columns).set_index("id")
+
+    @with_own_data
+    def segments(self, scene: str | None = None) -> GeoDataFrame:
+        """Return the segments as the layer `segments` has them.
+
+        Parameters
+        ----------
+        scene : str, optional
+            Name of a scene. Without it, all segments; those of several scenes have a column
+            `scene` more.
+
+        Returns
+        -------
+        GeoDataFrame
+            Columns segment_id, class_id, class_name, area_m2, area_px, predicted_iou, stability,
+            confidence, geometry.
+
+        Raises
+        ------
+        RunError
+            If there is no such scene, the scenes have different CRSs, or results are missing,
+            damaged, or not all written.
+        """
+        self._require_whole()
+        if scene is not None or len(self.parts) == 1:
+            return read_segments(self.package_paths[self._index(scene)])
+        import pandas as pd
+
+        tables = [read_segments(path) for path in self.package_paths]
+        if any(table.crs != tables[0].crs for table in tables):
+            raise self._several("the scenes have different CRSs")
+        for name, table in zip(self.scenes, tables, strict=True):
+            table.insert(0, "scene", name)
+        return pd.concat(tables, ignore_index=True)
+
+    @with_own_data
+    def labels(
+        self, scene: str | None = None, *, window: Window | None = None, masked: bool = False
+    ) -> tuple[NDArray[Any], Affine, CRS | None]:
+        """Return the label raster of a scene.
+
+        Parameters
+        ----------
+        scene : str, optional
+            Name of a scene, where the run has several.
+        window : rasterio.windows.Window, or ((row, row_stop), (col, col_stop)), optional
+            Part of the raster; all of it by default.
+        masked : bool
+            Return a masked array: pixels without a label are masked.
+
+        Returns
+        -------
+        labels : ndarray of uint8 or uint16, shape (height, width)
+            Class ids; 255 (or 65535, above 255 classes) where there is no label.
+        transform : affine.Affine
+            Of the part.
+        crs : rasterio.crs.CRS or None
+
+        Raises
+        ------
+        RunError
+            If there is no such scene, or several and none was named; if the window is not inside
+            of it; if results are missing, damaged, or not all written.
+        """
+        self._require_whole()
+        path = self.label_paths[self._index(scene)]
+        return read_labels(path, window, masked=masked)
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def __repr__(self) -> str:
+        return f"<Run {str(self.folder)!r}: {', '.join(self.scenes)}>"
+
+    def _repr_html_(self) -> str:
+        # Pictures and tables are for notebooks only.
+        from .display import describe_html
+
+        return describe_html(self)
+
+    def _paths(self, name: str) -> tuple[Path, ...]:
+        """Return where results go: by plain names, or by the scenes' stems."""
+        if len(self.parts) == 1:
+            return (self.folder / name,)
+        return tuple(self.folder / f"{stem}.{name}" for stem in self.scenes)
+
+    def _require_whole(self) -> None:
+        RunFolder(self.folder).require_whole()
+
+    def _index(self, scene: str | None) -> int:
+        if scene is None:
+            if len(self.parts) > 1:
+                raise self._several(f"{self.folder} has several scenes")
+            return 0
+        if scene not in self.scenes:
+            known = ", ".join(self.scenes)
             raise RunError(
-                f"{self.out} holds this run with the classes that {given} had then, and it has"
-                f" changed; use `classify()` with `classes={given}`, or another folder"
+                f"{self.folder} has no scene {scene!r}; it has {known}",
+                code="run.no_such_scene",
+                setting="scene",
+                found=scene,
+                allowed=list(self.scenes),
             )
-        return all(path.exists() for path in (*self.outputs().labels, *self.outputs().packages))
+        return self.scenes.index(scene)
+
+    def _several(self, reason: str) -> RunError:
+        return RunError(
+            f"{reason}; choose one with `scene`: {', '.join(self.scenes)}",
+            code="run.several_scenes",
+            setting="scene",
+            allowed=list(self.scenes),
+        )
 
 
 def features_in(manifest: Mapping[str, Any]) -> tuple[FeatureBlock, ...]:
@@ -112,37 +235,91 @@ def features_in(manifest: Mapping[str, Any]) -> tuple[FeatureBlock, ...]:
     return tuple(FeatureBlock(**block) for block in manifest.get("features", [own]))
 
 
-def open_run(out: Path, progress: Progress | None) -> tuple[Run, dict[str, Any]]:
+def open(folder: AnyPath) -> Run:
     """Open a finished run.
 
     Parameters
     ----------
-    out : Path
-    progress : Progress or None
+    folder : path
+        Folder of the results.
 
     Returns
     -------
-    run : Run
-    record : dict
-        Its record, to be written again.
+    Run
 
     Raises
     ------
     RunError
         If there is no finished run.
     """
-    folder = RunFolder(out)
-    manifest = folder.read_manifest()
-    record = read_record(out / "run.json")
+    place = RunFolder(Path(folder))
+    read_record(place.out / "run.json")
+    manifest = place.read_manifest()
     cut = TileSettings.from_json(manifest["settings"]["tiles"])
-    scenes = [
-        plan_scene(folder, stem, grid_from_json(facts["grid"]), cut)
+    parts = [
+        plan_scene(place, stem, grid_from_json(facts["grid"]), cut)
         for stem, facts in manifest["scenes"].items()
     ]
-    return Run(out, tuple(scenes), manifest, Stopwatch(progress or NoProgress())), record
+    return Run(place.out, tuple(parts), manifest)
 
 
 def plan_scene(folder: RunFolder, stem: str, grid: Grid, settings: TileSettings) -> SceneRun:
     """Return a scene's part of a run, which knows its tiles."""
     tiles = plan_tiles(grid.height, grid.width, settings)
     return SceneRun(folder.scene_folder(stem), stem, grid, tuple(tiles))
+
+
+def find_schema(run: Run, segments: Sequence[Segments]) -> FeatureSchema:
+    """Return what class models of a run are made from, by its scenes' segments."""
+    known = next((part for part in segments if part.feature_names), segments[0])
+    return FeatureSchema(
+        run.manifest["model"]["name"],
+        run.manifest["model"]["checksum"],
+        known.feature_names,
+        known.feature_weights,
+        run.manifest["stretch"],
+        features_in(run.manifest),
+    )
+
+
+def is_finished(run: Run, settings: Settings, checksum: str | None) -> bool:
+    """Return whether all results of a run are there.
+
+    Parameters
+    ----------
+    run : Run
+    settings : Settings
+    checksum : str or None
+        Of the class model's file that they name, as it is now.
+
+    Raises
+    ------
+    RunError
+        If they were made with other classes or outputs than the settings ask for, or the class
+        model that these name has changed.
+    """
+    if not run.record_path.exists() or RunFolder(run.folder).results_outdated:
+        return False
+    record = read_record(run.record_path)
+    there, now = record["settings"], describe_settings(settings)
+    for part in ("classes", "outputs"):
+        for name, value in now[part].items():
+            if there[part][name] != value:
+                remedy = "`classify()`" if part == "classes" else "`overwrite`"
+                raise RunError(
+                    f"{run.folder} holds this run with `{name}` {there[part][name]}, not"
+                    f" {value}; use {remedy}, or another folder",
+                    code="run.other_settings",
+                    path=str(run.folder),
+                    setting=name,
+                    found=there[part][name],
+                    wanted=value,
+                )
+    # Runs of earlier versions do not know what was in the class model.
+    if record.get("class_model", checksum) != checksum:
+        given = settings.classes.file
+        raise RunError(
+            f"{run.folder} holds this run with the classes that {given} had then, and it has"
+            f" changed; use `classify()` with `classes={given}`, or another folder"
+        )
+    return all(path.exists() for path in (*run.label_paths, *run.package_paths))

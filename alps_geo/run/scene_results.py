@@ -14,6 +14,7 @@ import numpy as np
 from ..outputs.files import set_aside
 from ..outputs.marks import Origin
 from ..outputs.revision import Differences, Revision
+from ..progress import Progress
 from ..segments.table import Segments
 from .assembly import SceneRun
 from .edits import Edits
@@ -54,7 +55,13 @@ class ScenePart:
 
 
 def examine(
-    run: Run, part: ScenePart, revision: Revision | None, library: ModelLibrary, *, anew: bool
+    run: Run,
+    part: ScenePart,
+    revision: Revision | None,
+    library: ModelLibrary,
+    progress: Progress,
+    *,
+    anew: bool,
 ) -> ScenePart:
     """Find out what somebody changed in a package; one that cannot be kept is set aside.
 
@@ -65,6 +72,7 @@ def examine(
     revision : Revision or None
         The package; None if there is none, or no database.
     library : ModelLibrary
+    progress : Progress
     anew : bool
         Replace it even if it holds the same segments.
 
@@ -75,12 +83,12 @@ def examine(
     """
     if revision is None:
         if part.package.exists():
-            _set_aside(run, part, None)
+            _set_aside(progress, part, None)
         return part
     is_known = not anew and revision.has_layers() and _belongs(run, part, revision, library)
     if not is_known:
         if revision.holds_own_content():
-            _set_aside(run, part, revision)
+            _set_aside(progress, part, revision)
         revision.close()
         return part
     found = revision.differences()
@@ -95,7 +103,7 @@ def _belongs(run: Run, part: ScenePart, revision: Revision, library: ModelLibrar
     if revision.marks is not None:
         return revision.marks.origin.run == part.identity
     # What was stopped in an earlier version may be of this command or of the one before.
-    if RunFolder(run.out).results_outdated or library.current is None:
+    if RunFolder(run.folder).results_outdated or library.current is None:
         return False
     segments = part.segments
     segment_id, area_px = revision.areas()
@@ -115,9 +123,9 @@ def _belongs(run: Run, part: ScenePart, revision: Revision, library: ModelLibrar
     return True
 
 
-def _set_aside(run: Run, part: ScenePart, revision: Revision | None) -> None:
+def _set_aside(progress: Progress, part: ScenePart, revision: Revision | None) -> None:
     copy = set_aside(part.package, None if revision is None else revision.copy_to)
-    run.clock.warning(
+    progress.warning(
         f"{part.package.name} held what others put into it, and is written anew; a copy is kept as"
         f" {copy.name}"
     )

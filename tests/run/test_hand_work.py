@@ -19,10 +19,10 @@ import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from alps_geo import Run
 from alps_geo.errors import OutputError, RunError
 from alps_geo.models.fake import FakeModel, draw_objects
 from alps_geo.outputs.rows import add_functions
-from alps_geo.outputs.writing import Outputs
 from alps_geo.pipeline import classify, edit_classes, label
 from alps_geo.progress import RecordedProgress
 from alps_geo.run.folder import RunFolder
@@ -68,7 +68,7 @@ def classes_of(package: Path) -> dict[int, int]:
     return dict(query(package, "SELECT segment_id, class_id FROM segments ORDER BY fid DESC"))
 
 
-def label_it(scene: Path, out: Path, **options: Any) -> Outputs:
+def label_it(scene: Path, out: Path, **options: Any) -> Run:
     progress = options.pop("progress", None)
     chosen = Settings.from_options(**{**OPTIONS, **options})
     return label(scene, out, settings=chosen, progress=progress, model=FakeModel())
@@ -459,7 +459,7 @@ def test_where_one_of_several_packages_is_locked_none_changes(
     scenes = [Path(shutil.copy(base[0], tmp_path / f"{name}.tif")) for name in "ab"]
     chosen = Settings.from_options(**OPTIONS)
     outputs = label(scenes, tmp_path / "out", settings=chosen, model=FakeModel())
-    first, second = outputs.packages
+    first, second = outputs.package_paths
     segment = next(number for number, old in classes_of(first).items() if old != 2)
     run_sql(first, f"UPDATE segments SET class_id = 2 WHERE segment_id = {segment}")
     before = read_all(outputs.folder)

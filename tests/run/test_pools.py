@@ -14,15 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import geopandas
 import numpy as np
 import psutil
 import pytest
 import rasterio
 from geopandas.testing import assert_geodataframe_equal
 
+from alps_geo import Run
 from alps_geo.errors import Cancelled, ReadError, SceneError, SettingsError, WorkerError
-from alps_geo.outputs.writing import Outputs
 from alps_geo.pipeline import label
 from alps_geo.progress import NoProgress
 from alps_geo.run.pools import MAX_LOSSES, Pool, choose_pool, run_in_pool
@@ -55,19 +54,18 @@ def fail(_: object) -> None:
     raise ReadError("row 7 is damaged")
 
 
-def same_results(first: Outputs, second: Outputs) -> bool:
+def same_results(first: Run, second: Run) -> bool:
     """Tell whether pixels are equal, after making sure that the segments are."""
-    frames = [geopandas.read_file(run.packages[0], layer="segments") for run in (first, second)]
-    assert_geodataframe_equal(*frames)
+    assert_geodataframe_equal(first.segments(), second.segments())
     images = []
     for run in (first, second):
-        with rasterio.open(run.labels[0]) as file:
+        with rasterio.open(run.label_paths[0]) as file:
             images.append(file.read(1))
     return bool((images[0] == images[1]).all())
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outputs]:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
     """Label a landscape in one process."""
     folder = tmp_path_factory.mktemp("alone")
     pixels = np.moveaxis(draw_landscape(300, 400), 2, 0)
@@ -216,7 +214,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.mark.slow
 def test_a_cluster_gives_the_same_pixels_and_segments_as_one_process(
-    alone: tuple[Path, Outputs], cluster: Cluster, tmp_path: Path
+    alone: tuple[Path, Run], cluster: Cluster, tmp_path: Path
 ) -> None:
     scene, outputs = alone
     other = label(scene, tmp_path / "out", **SMALL, scheduler=cluster.address)
@@ -224,7 +222,7 @@ def test_a_cluster_gives_the_same_pixels_and_segments_as_one_process(
 
 
 def test_relative_paths_hold_for_workers_in_other_folders(
-    alone: tuple[Path, Outputs], cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    alone: tuple[Path, Run], cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     scene, outputs = alone
     monkeypatch.chdir(scene.parent)
@@ -233,7 +231,7 @@ def test_relative_paths_hold_for_workers_in_other_folders(
 
 
 def test_a_worker_killed_in_mid_run_changes_nothing(
-    alone: tuple[Path, Outputs], cluster: Cluster, tmp_path: Path
+    alone: tuple[Path, Run], cluster: Cluster, tmp_path: Path
 ) -> None:
     class Killer(NoProgress):
         def step(self, done: int, total: int) -> None:
@@ -262,7 +260,7 @@ def test_a_worker_that_cannot_read_the_scene_says_so_by_host(
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_vanishes_is_one_line(alone: tuple[Path, Outputs], tmp_path: Path) -> None:
+def test_a_scheduler_that_vanishes_is_one_line(alone: tuple[Path, Run], tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     cluster = Cluster(tmp_path)
 
@@ -280,7 +278,7 @@ def test_a_scheduler_that_vanishes_is_one_line(alone: tuple[Path, Outputs], tmp_
 
 @pytest.mark.slow
 def test_a_local_cluster_gives_the_same_as_one_process(
-    alone: tuple[Path, Outputs], tmp_path: Path
+    alone: tuple[Path, Run], tmp_path: Path
 ) -> None:
     pytest.importorskip("distributed")
     scene, outputs = alone
@@ -296,9 +294,7 @@ def is_worker(process: psutil.Process) -> bool:
 
 
 @pytest.mark.slow
-def test_a_killed_worker_process_changes_nothing(
-    alone: tuple[Path, Outputs], tmp_path: Path
-) -> None:
+def test_a_killed_worker_process_changes_nothing(alone: tuple[Path, Run], tmp_path: Path) -> None:
     killed: list[int] = []
 
     class Killer(NoProgress):

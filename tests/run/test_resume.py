@@ -113,7 +113,7 @@ def test_results_of_an_earlier_run_do_not_pass_for_those_of_a_stopped_one(
     told = RecordedProgress()
     outputs = label(scene, tmp_path, **other, progress=told)
     assert "paint" in told.stages
-    assert json.loads(outputs.record.read_text())["settings"]["tiles"]["size"] == 256
+    assert json.loads(outputs.record_path.read_text())["settings"]["tiles"]["size"] == 256
 
 
 def test_a_run_killed_before_it_wrote_its_manifest_can_be_started_again(
@@ -121,7 +121,7 @@ def test_a_run_killed_before_it_wrote_its_manifest_can_be_started_again(
 ) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".manifest.0123abcd.part.json").write_text("{")
-    assert label(scene, tmp_path, **SMALL).record.exists()
+    assert label(scene, tmp_path, **SMALL).record_path.exists()
 
 
 def test_the_beginning_of_every_file_that_a_run_writes_is_cleared_away(
@@ -148,7 +148,7 @@ def test_a_damaged_manifest_is_refused_and_can_be_overwritten(scene: Path, tmp_p
     (tmp_path / "run" / "manifest.json").write_text("{")
     with pytest.raises(RunError, match=r"cannot be read: .*; `overwrite`"):
         label(scene, tmp_path, **SMALL)
-    assert label(scene, tmp_path, **SMALL, overwrite=True).record.exists()
+    assert label(scene, tmp_path, **SMALL, overwrite=True).record_path.exists()
 
 
 def test_files_of_others_stay(scene: Path, tmp_path: Path) -> None:

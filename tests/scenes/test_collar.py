@@ -297,7 +297,7 @@ def test_labels_end_where_the_collar_begins(make_scene: SceneFactory, tmp_path: 
         options = {"nodata_tolerance": tolerance, "workers": workers, "fill": 256}
         tiles = {"tile_size": 128, "overlap": 32}
         found = label(path, out, model="builtin", n_classes=2, nodata=0, **options, **tiles)
-        with rasterio.open(found.labels[0]) as file:
+        with rasterio.open(found.label_paths[0]) as file:
             shares[tolerance, workers] = file.read(1) != 255
     assert np.array_equal(shares[80, 1], shares[80, 2])
     deep = ndimage.binary_erosion(collar, border_value=1)

@@ -131,11 +131,11 @@ def test_a_stretched_scene_is_said_to_be_so_everywhere(
     progress = RecordedProgress()
     outputs = label(scene, tmp_path / "out", progress=progress, **SMALL)
     assert any("makes lengths 2 times as long here as they are" in t for t in progress.messages)
-    (facts,) = json.loads(outputs.record.read_text("utf-8"))["scenes"]
+    (facts,) = json.loads(outputs.record_path.read_text("utf-8"))["scenes"]
     assert facts["areas"] == "geodesic"
     assert facts["crs_scale"] == pytest.approx(2, abs=0.01)
     _, _, _, (area_m2, area_px) = pyogrio.raw.read(
-        outputs.packages[0], layer="segments", columns=["area_m2", "area_px"]
+        outputs.package_paths[0], layer="segments", columns=["area_m2", "area_px"]
     )
     np.testing.assert_allclose(area_m2, area_px * 1.0, rtol=0.01)
     plan = info(scene, **SMALL)

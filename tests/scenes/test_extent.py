@@ -91,28 +91,28 @@ def test_the_labels_have_the_pixels_around_the_area_and_lie_on_the_scenes_grid(
     scene: Path, area: str, tmp_path: Path
 ) -> None:
     outputs = label(scene, tmp_path / "out", aoi=area, **SMALL)
-    with rasterio.open(scene) as whole, rasterio.open(outputs.labels[0]) as part:
+    with rasterio.open(scene) as whole, rasterio.open(outputs.label_paths[0]) as part:
         assert part.shape == (120, 150)
         assert part.transform.almost_equals(
             whole.window_transform(((ROWS.start, ROWS.stop), (COLS.start, COLS.stop)))
         )
-    labels = read(outputs.labels[0])
+    labels = read(outputs.label_paths[0])
     assert (labels[:, 65:95] == 255).all()
     assert (labels[:, :65] != 255).mean() > 0.9
-    segments = geopandas.read_file(outputs.packages[0], layer="segments")
+    segments = geopandas.read_file(outputs.package_paths[0], layer="segments")
     inside = geopandas.read_file(area).union_all()
     assert segments.union_all().difference(inside.buffer(1e-6)).area == 0
-    assert json.loads(outputs.record.read_text())["scenes"][0]["coverage"] is not None
+    assert json.loads(outputs.record_path.read_text())["scenes"][0]["coverage"] is not None
     classify(tmp_path / "out", n_classes=3)
-    assert read(outputs.labels[0]).shape == (120, 150)
+    assert read(outputs.label_paths[0]).shape == (120, 150)
 
 
 def test_the_full_extent_is_the_scenes_and_holds_the_same_land_cover(
     scene: Path, area: str, tmp_path: Path
 ) -> None:
-    part = read(label(scene, tmp_path / "part", aoi=area, **SMALL).labels[0])
+    part = read(label(scene, tmp_path / "part", aoi=area, **SMALL).label_paths[0])
     outputs = label(scene, tmp_path / "whole", aoi=area, full_extent=True, **SMALL)
-    whole = read(outputs.labels[0])
+    whole = read(outputs.label_paths[0])
     assert whole.shape == (500, 700)
     assert ((whole[ROWS, COLS] == 255) == (part == 255)).mean() > 0.97
     whole[ROWS, COLS] = 255

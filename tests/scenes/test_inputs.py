@@ -12,8 +12,8 @@ import rasterio
 import rasterio.shutil
 from pyproj import Geod
 
+from alps_geo import Run
 from alps_geo.errors import SceneError
-from alps_geo.outputs.writing import Outputs
 from alps_geo.pipeline import label
 from alps_geo.scenes.grid import Window
 from alps_geo.scenes.scene import open_scene
@@ -27,8 +27,8 @@ SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "n_classes": 3}
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
 
 
-def read(outputs: Outputs) -> np.ndarray:
-    with rasterio.open(outputs.labels[0]) as file:
+def read(outputs: Run) -> np.ndarray:
+    with rasterio.open(outputs.label_paths[0]) as file:
         return file.read(1)
 
 
@@ -58,9 +58,9 @@ def test_a_south_up_scene_keeps_its_grid_and_has_valid_polygons(
 ) -> None:
     place = rasterio.Affine(2, 0, 320000, 0, 2, 2780000)
     outputs = label(make_scene(draw_landscape(100, 130), transform=place), tmp_path / "o", **SMALL)
-    with rasterio.open(outputs.labels[0]) as file:
+    with rasterio.open(outputs.label_paths[0]) as file:
         assert file.transform == place
-    segments = geopandas.read_file(outputs.packages[0], layer="segments")
+    segments = geopandas.read_file(outputs.package_paths[0], layer="segments")
     assert segments.is_valid.all()
     assert segments.area_m2.sum() == pytest.approx(4 * segments.area_px.sum())
 
@@ -71,7 +71,7 @@ def test_areas_across_the_antimeridian_are_geodesic(
     place = rasterio.Affine(0.001, 0, 179.935, 0, -0.001, -16.5)  # Fiji: to 180.065
     path = make_scene(draw_landscape(100, 130), crs="EPSG:4326", transform=place)
     outputs = label(path, tmp_path / "o", **SMALL)
-    segments = geopandas.read_file(outputs.packages[0], layer="segments")
+    segments = geopandas.read_file(outputs.package_paths[0], layer="segments")
     geod = Geod(ellps="WGS84")
     whole = abs(
         geod.polygon_area_perimeter(

@@ -178,12 +178,12 @@ def test_missing_pixels_are_neither_stretched_nor_labelled_nor_counted(
         mosaic, tmp_path / "out", model="builtin", tile_size=64, overlap=16, n_classes=2,
         skip_unreadable=True,
     )  # fmt: skip
-    with rasterio.open(outputs.labels[0]) as file:
+    with rasterio.open(outputs.label_paths[0]) as file:
         pixels = file.read(1)
     # Tiles of 64 with cores of 48: those that see the missing quarter stay unlabelled whole.
     assert (pixels[:100, 100:] == 255).all()
     assert (pixels[100:, :] != 255).any()
-    coverage = json.loads(outputs.record.read_text())["scenes"][0]["coverage"]
+    coverage = json.loads(outputs.record_path.read_text())["scenes"][0]["coverage"]
     assert sum(coverage[f"{name}_px"] for name in ("labelled", "no_mask", "gated")) <= 30000
 
 
