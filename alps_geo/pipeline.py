@@ -66,8 +66,8 @@ def label(
         Name of a mask model: builtin, mobile-sam, sam-vit-b, sam-vit-l, sam-vit-h, or auto, the
         best one installed. Or one of your own, for one worker.
     progress : Progress or bool, optional
-        The progress listener, which may also cancel. True shows progress as text, False does not; by default it
-        is shown in notebooks and on interactive prompts.
+        The progress listener, which may also cancel. True shows progress as text, False does not;
+        by default it is shown in notebooks and on interactive prompts.
     **options
 
     Returns
