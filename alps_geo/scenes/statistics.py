@@ -131,12 +131,14 @@ def _known_values(
 def _sample_windows(region: Window, block: tuple[int, int], *, whole: bool) -> Iterator[Window]:
     """Yield windows that cover a region, along the file's blocks, spread evenly unless `whole`."""
     height, width = min(block[0], region.height), min(block[1], region.width)
-    # Small blocks are read some at a time, those of millions of pixels a part at a time.
-    width *= -(-min(256, region.width) // width)
-    height *= -(-min(2**16 // width, region.height) // height) or 1
-    width = min(width, 2**20)
-    height = min(height, max(1, 2**20 // width))
     top, left = region.row // height * height, region.col // width * width
+    # Small blocks are read some at a time, those of millions of pixels a part at a time; all that
+    # is wanted of a whole region in as few reads as may be, as each asks a server anew.
+    side, most = (1024, 2**22) if whole else (256, 2**20)
+    width *= -(-min(side, region.col_stop - left) // width)
+    height *= -(-min(side**2 // width, region.row_stop - top) // height) or 1
+    width = min(width, most)
+    height = min(height, max(1, most // width))
     down, across = -(-(region.row_stop - top) // height), -(-(region.col_stop - left) // width)
     count = down * across
     for index in range(count) if whole else spread(count):

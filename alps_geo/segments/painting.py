@@ -28,9 +28,9 @@ from .tile_results import TileResult
 
 #: Block size of the segment raster, in pixels: cores of the usual tiles are made of whole blocks.
 BLOCK = 256
-#: Blocks that GDAL keeps, in MB: a row of them in a raster of 60,000 pixels' width; those of wider
-#: ones are read more than once, which takes little time beside the rest.
-CACHE_MB = 64
+#: Blocks that GDAL keeps, in bytes: a row of them in a raster of 60,000 pixels' width; those of
+#: wider ones are read more than once, which takes little time beside the rest.
+CACHE_BYTES = 64 * 2**20
 #: Tiles after which freed memory is handed back: reading and painting them leaves holes.
 TILES_BETWEEN = 8
 
@@ -114,7 +114,7 @@ class Painting:
 
 def bounded_cache() -> rasterio.Env:
     """Return a context in which GDAL keeps few blocks: its own bound is a share of all memory."""
-    return rasterio.Env(GDAL_CACHEMAX=CACHE_MB)
+    return rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES)
 
 
 def _raster_window(window: Window) -> RasterWindow:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import geopandas
@@ -10,14 +12,18 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+import shapely
 from pyproj import Geod
+from rasterio._env import get_gdal_config
 
 from alps_geo import Run
 from alps_geo.errors import SceneError
 from alps_geo.pipeline import label
 from alps_geo.scenes.grid import Window
+from alps_geo.scenes.rasters.datasets import for_gdal, opened
 from alps_geo.scenes.scene import open_scene
 from alps_geo.scenes.statistics import measure_stretch
+from alps_geo.segments.painting import bounded_cache
 from alps_geo.settings import SceneSettings
 
 from ..conftest import SceneFactory, draw_landscape
@@ -151,6 +157,79 @@ def test_of_a_scene_on_a_server_only_the_needed_ranges_are_fetched(
     assert valid.all()
     assert counts[WHOLE] == 0
     assert 0 < counts[SENT] - opened < 0.1 * size
+
+
+def fetched_to_read(path: Path, window: Window) -> int:
+    """Return the bytes that GDAL takes from a server to open a file and read a window once."""
+    with (
+        serving(path) as (address, counts),
+        rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
+        rasterio.open(address) as file,
+    ):
+        file.read([1, 2, 3], window=for_gdal(window))
+        return int(counts[SENT])
+
+
+@pytest.mark.parametrize("side", [300, 700, 1100])
+def test_an_area_of_a_scene_on_a_server_is_fetched_once(
+    served: tuple[str, Counts, Path], tmp_path: Path, side: int
+) -> None:
+    address, counts, path = served
+    place = Window(130, 270, side, side)
+    with rasterio.open(path) as file:
+        left, top = file.transform * (place.col, place.row)
+        right, bottom = file.transform * (place.col_stop, place.row_stop)
+        area = geopandas.GeoSeries([shapely.box(left, bottom, right, top)], crs=file.crs)
+    area.to_file(tmp_path / "area.gpkg")
+    label(address, tmp_path / "out", aoi=str(tmp_path / "area.gpkg"), **SMALL)
+    assert counts[SENT] <= 1.5 * fetched_to_read(path, place)
+
+
+def test_what_a_thread_has_fetched_another_need_not_fetch(
+    served: tuple[str, Counts, Path],
+) -> None:
+    address, counts, _ = served
+    scene, window = open_scene(address, SceneSettings()), Window(200, 300, 400, 400)
+    pixels, _ = scene.read_values(window)
+    before = counts[SENT]
+    with ThreadPoolExecutor(1) as thread:
+        again, _ = thread.submit(scene.read_values, window).result()
+    assert (again == pixels).all()
+    assert counts[SENT] == before
+
+
+def test_threads_that_read_at_the_same_time_see_the_right_pixels(
+    make_scene: SceneFactory,
+) -> None:
+    image = draw_landscape(700, 900)
+    scene = open_scene(str(make_scene(image)), SceneSettings())
+    rng = np.random.default_rng(0)
+    windows = [Window(*rng.integers(0, 400, 2).tolist(), 250, 350) for _ in range(60)]
+    with ThreadPoolExecutor(6) as threads:
+        for window, (pixels, _) in zip(
+            windows, threads.map(scene.read_values, windows), strict=True
+        ):
+            rows, cols = window.slices
+            assert (pixels == np.moveaxis(image[rows, cols], 2, 0)).all()
+
+
+def hold_scene(path: str) -> AbstractContextManager[object]:
+    """Return what is open while a scene is read."""
+    return opened(path)
+
+
+def hold_segments(path: str) -> AbstractContextManager[object]:
+    """Return what is open while segments are painted and read."""
+    return bounded_cache()
+
+
+@pytest.mark.parametrize("hold", [hold_scene, hold_segments])
+def test_gdal_keeps_blocks_of_megabytes_and_no_share_of_all_memory(
+    make_scene: SceneFactory, hold: Callable[[str], AbstractContextManager[object]]
+) -> None:
+    # rasterio takes bytes where GDAL's own variable takes megabytes.
+    with hold(str(make_scene(draw_landscape(30, 30)))):
+        assert 2**24 <= get_gdal_config("GDAL_CACHEMAX") <= 2**28
 
 
 def test_a_missing_address_is_one_line(served: tuple[str, Counts, Path]) -> None:

@@ -1,4 +1,4 @@
-"""Open datasets of this process: one for each file and thread; what fails, and what is no image."""
+"""Open datasets of this process, one for each file; what fails, and what is no image."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -36,7 +37,8 @@ MAX_BLOCK_BYTES = 2**30
 #: Side of each place where a band is looked at, in pixels.
 SAMPLE_SIDE = 64
 OPTIONS: dict[str, str | int] = {
-    "GDAL_CACHEMAX": 192,
+    # In bytes here, unlike in the environment: a row of usual tiles of a scene 20,000 pixels wide.
+    "GDAL_CACHEMAX": 64 * 2**20,
     "GDAL_HTTP_CONNECTTIMEOUT": 15,
     "GDAL_HTTP_TIMEOUT": 120,
     "GDAL_HTTP_MAX_RETRY": 3,
@@ -54,25 +56,38 @@ def for_gdal(window: Window) -> RasterioWindow:
 
 @contextmanager
 def opened(path: str) -> Iterator[DatasetReader]:
-    """Hand out the open dataset of this process and thread."""
+    """Hand out the open dataset of this process, to one thread at a time.
+
+    One for all threads, so that what one has fetched and unpacked, another need not fetch again.
+    """
     with rasterio.Env(**OPTIONS):
-        yield _dataset(path, file_stamp(path), os.getpid(), threading.get_ident())
+        shared = _shared(path, file_stamp(path), os.getpid())
+        with shared.lock:
+            yield shared.dataset
 
 
 def close_all() -> None:
     """Forget what is open: where a read has failed, GDAL may give zeros the next time."""
-    _dataset.cache_clear()
+    _shared.cache_clear()
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """A dataset, and who may use it: GDAL allows any thread, but one at a time."""
+
+    dataset: DatasetReader
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
 
 @lru_cache(maxsize=8)
-def _dataset(path: str, stamp: object, process: int, thread: int) -> DatasetReader:
+def _shared(path: str, stamp: object, process: int) -> _Shared:
     """Open a dataset once, so that GDAL's block cache serves neighbouring tiles of strips.
 
-    A handle belongs to one process (a fork would share its place in the file) and one thread.
+    A handle belongs to one process: a fork would share its place in the file.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path)
+        return _Shared(rasterio.open(path))
 
 
 def reason_of(error: BaseException) -> str:
