@@ -12,7 +12,7 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
@@ -165,6 +165,8 @@ _OPTIONS = tuple(
         }
     )
 )
+#: Beginnings of names of remote files of which GDAL keeps nothing once they are closed.
+CURL_NON_CACHED = "CPL_VSIL_CURL_NON_CACHED"
 #: A system that every PROJ knows if it finds data that are its own.
 _PROBE = 25832
 
@@ -226,11 +228,16 @@ _shelf = _Shelf()
 
 def _found() -> list[str]:
     """Return the variables to put aside."""
-    names = [name for name in os.environ if steers(name)]
+    return _steering(os.environ)
+
+
+def _steering(names: Iterable[str]) -> list[str]:
+    """Return those of some names that are to be put aside."""
+    found = [name for name in names if steers(name)]
     if _brings_data("rasterio") and _brings_data("pyogrio"):
-        return names
+        return found
     # Without data of their own, the libraries may need to be told where those are.
-    return [name for name in names if name.upper() not in _DATA_FOLDERS]
+    return [name for name in found if name.upper() not in _DATA_FOLDERS]
 
 
 def _brings_data(package: str) -> bool:
@@ -263,13 +270,35 @@ def with_own_data(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function with the environment put aside."""
-        try:
-            _shelf.take(libraries=True)
-            return function(*args, **kwargs)
-        finally:
-            _shelf.put_back(libraries=True)
+        with _plain_env():
+            try:
+                _shelf.take(libraries=True)
+                return function(*args, **kwargs)
+            finally:
+                _shelf.put_back(libraries=True)
 
     return guarded
+
+
+@contextmanager
+def _plain_env() -> Iterator[None]:
+    """Take out of a `rasterio.Env` that the caller is in what steers; it is of this thread only.
+
+    Else every `rasterio.Env` of ours would bring it back when it ends.
+    """
+    from rasterio.env import defenv, delenv, getenv, hasenv, setenv
+
+    if not hasenv():
+        yield
+        return
+    options = getenv()
+    unwanted = _steering(options)
+    delenv()
+    defenv(**{name: options[name] for name in options if name not in unwanted})
+    try:
+        yield
+    finally:
+        setenv(**options)
 
 
 def notes() -> tuple[str, ...]:
@@ -296,6 +325,10 @@ def _set_up_libraries() -> Iterator[Callable[[], object]]:
         if value is not None:
             yield functools.partial(pyogrio.set_gdal_config_options, {name: value})
             pyogrio.set_gdal_config_options({name: None})
+    # What a server said of a file, 404 too, holds while the file is open, not for ever.
+    before = pyogrio.get_gdal_config_option(CURL_NON_CACHED)
+    yield functools.partial(pyogrio.set_gdal_config_options, {CURL_NON_CACHED: before})
+    pyogrio.set_gdal_config_options({CURL_NON_CACHED: "/vsi"})
     if is_network_enabled():
         yield functools.partial(set_network_enabled, True)
         set_network_enabled(False)

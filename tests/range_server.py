@@ -19,11 +19,11 @@ SENT, WHOLE = 0, 1
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one file in ranges, and counts what it sends."""
+    """Serves one file in ranges, once it is there, and counts what it sends."""
 
     def __init__(self, path: Path, counts: Counts) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.name, self.counts = path.read_bytes(), path.name, counts
+        self.file, self.name, self.counts = path, path.name, counts
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -39,28 +39,29 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(with_body=True)
 
     def answer(self, *, with_body: bool) -> None:
-        content = self.server.content
-        if self.path != f"/{self.server.name}":
+        if self.path != f"/{self.server.name}" or not self.server.file.exists():
             self.send_response(404)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
         asked = self.headers.get("Range")
-        start, stop = 0, len(content)
+        start, stop = 0, (size := self.server.file.stat().st_size)
         if asked:
             first, last = asked.removeprefix("bytes=").split("-")
-            start, stop = int(first), min(len(content), int(last or len(content)) + 1)
+            start, stop = int(first), min(size, int(last or size) + 1)
         self.send_response(206 if asked else 200)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(stop - start))
         if asked:
-            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
         self.end_headers()
         if with_body:
             with self.server.counts.get_lock():
                 self.server.counts[SENT] += stop - start
                 self.server.counts[WHOLE] += not asked
-            self.wfile.write(content[start:stop])
+            with self.server.file.open("rb") as content:
+                content.seek(start)
+                self.wfile.write(content.read(stop - start))
 
     def log_message(self, *_: object) -> None:
         """Be quiet."""

@@ -19,11 +19,12 @@ from pyproj import CRS
 from rasterio._env import del_gdal_config, get_gdal_config, set_gdal_config
 
 from alps_geo import _environment as surroundings
-from alps_geo.errors import LibraryError
+from alps_geo.errors import LibraryError, SceneError
 from alps_geo.pipeline import label
 from alps_geo.scenes.crs import require_crs, require_understood, same_crs
-from alps_geo.scenes.grid import Grid
+from alps_geo.scenes.grid import Grid, Window
 from alps_geo.scenes.rasters.geokeys import read_code
+from alps_geo.scenes.rasters.raster import Raster
 
 from .conftest import SceneFactory, draw_landscape
 
@@ -206,6 +207,40 @@ def test_all_is_put_back_afterwards(
     assert seen[0] is None
     assert "GTIFF_SRS_SOURCE" in seen[1][0]
     assert surroundings.notes() == ()
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["GTIFF_POINT_GEO_IGNORE", "gtiff_force_rgba", "OSR_WKT_FORMAT", "GDAL_GEOREF_SOURCES"],
+)
+def test_an_env_of_the_callers_steers_nothing_and_goes_on_afterwards(
+    make_scene: SceneFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    seen = []
+
+    def read(raster: Raster, window: Window) -> object:
+        """Read, and note what the option is in the middle of a run."""
+        seen.append(get_gdal_config(option))
+        return read_unseen(raster, window)
+
+    read_unseen = Raster.read
+    monkeypatch.setattr(Raster, "read", read)
+    scene = scene_in(make_scene, 2056)
+    with rasterio.Env(**{option: "YES"}, GDAL_HTTP_MAX_RETRY=7):
+        label(scene, tmp_path / "out", **SMALL)
+        assert get_gdal_config(option, normalize=False) == "YES"
+        assert rasterio.env.getenv()[option] == "YES"
+        assert rasterio.env.getenv()["GDAL_HTTP_MAX_RETRY"] == 7
+    assert get_gdal_config(option) is None
+    assert not rasterio.env.hasenv()
+    assert set(seen) == {None}
+
+
+def test_an_env_of_the_callers_goes_on_after_an_error(tmp_path: Path) -> None:
+    with rasterio.Env(GTIFF_FORCE_RGBA="YES"):
+        with pytest.raises(SceneError, match="no such file"):
+            label(tmp_path / "none.tif", tmp_path / "out", **SMALL)
+        assert get_gdal_config("GTIFF_FORCE_RGBA", normalize=False) == "YES"
 
 
 @pytest.mark.parametrize(

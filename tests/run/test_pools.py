@@ -221,6 +221,23 @@ def test_a_cluster_gives_the_same_pixels_and_segments_as_one_process(
     assert same_results(outputs, other)
 
 
+@pytest.mark.slow
+def test_workers_of_a_cluster_ignore_data_of_another_proj(
+    alone: tuple[Path, Outputs], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("distributed")
+    with monkeypatch.context() as foreign:
+        for name in ("PROJ_DATA", "PROJ_LIB"):
+            foreign.setenv(name, str(tmp_path))  # without any data
+        foreign.setenv("GTIFF_FORCE_RGBA", "YES")
+        cluster = Cluster(tmp_path)
+    try:
+        other = label(alone[0], tmp_path / "out", **SMALL, scheduler=cluster.address)
+        assert same_results(alone[1], other)
+    finally:
+        cluster.stop()
+
+
 def test_relative_paths_hold_for_workers_in_other_folders(
     alone: tuple[Path, Run], cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from pyproj import Geod
 from rasterio._env import get_gdal_config
 
 from alps_geo import Run
-from alps_geo.errors import SceneError
+from alps_geo.errors import AlpsGeoError, SceneError
 from alps_geo.pipeline import label
 from alps_geo.scenes.grid import Window
 from alps_geo.scenes.rasters.datasets import for_gdal, opened
@@ -211,6 +211,43 @@ def test_threads_that_read_at_the_same_time_see_the_right_pixels(
         ):
             rows, cols = window.slices
             assert (pixels == np.moveaxis(image[rows, cols], 2, 0)).all()
+
+
+def test_a_scene_that_was_not_on_its_server_is_found_once_it_is(
+    make_scene: SceneFactory, tmp_path: Path
+) -> None:
+    ready, late = make_scene(draw_landscape(90, 120)), tmp_path / "late.tif"
+    with serving(late) as (address, _):
+        with pytest.raises(SceneError, match="404"):
+            label(address, tmp_path / "out", **SMALL)
+        ready.rename(late)
+        label(address, tmp_path / "out", **SMALL)
+
+
+def test_a_scene_that_changed_on_its_server_is_read_anew(
+    make_scene: SceneFactory, tmp_path: Path
+) -> None:
+    image = draw_landscape(90, 120)
+    path, other = make_scene(image), make_scene(image[::-1], "other.tif")
+    with serving(path) as (address, _):
+        read(label(address, tmp_path / "out", **SMALL))
+        other.replace(path)
+        scene = open_scene(address, SceneSettings())
+        pixels, _ = scene.read_values(scene.grid.window)
+    assert (pixels == np.moveaxis(image[::-1], 2, 0)).all()
+
+
+def test_an_area_of_interest_that_was_not_on_its_server_is_found_once_it_is(
+    make_scene: SceneFactory, tmp_path: Path
+) -> None:
+    scene, late = make_scene(draw_landscape(90, 120)), tmp_path / "late.gpkg"
+    with rasterio.open(scene) as file:
+        area = geopandas.GeoSeries([shapely.box(*file.bounds)], crs=file.crs)
+    with serving(late) as (address, _):
+        with pytest.raises(AlpsGeoError, match="404"):
+            label(scene, tmp_path / "out", aoi=address, **SMALL)
+        area.to_file(late)
+        label(scene, tmp_path / "out", aoi=address, **SMALL)
 
 
 def hold_scene(path: str) -> AbstractContextManager[object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 
 from alps_geo.errors import SceneError
 from alps_geo.pipeline import label
@@ -42,6 +43,52 @@ def first_value(path: str, **settings: object) -> int:
 def test_names_that_gdal_gives_are_opened(pages: Path) -> None:
     assert first_value(f"GTIFF_DIR:2:{pages}") == 2
     assert first_value(f"GTIFF_DIR:1:{pages}") == 1
+
+
+@pytest.fixture
+def formats(make_scene: SceneFactory) -> Path:
+    """Write files of several rasters in the formats that GDAL writes here: values 1, 2 and 3."""
+    with rasterio.Env() as gdal:
+        if lacking := {"HDF5", "NITF", "Zarr", "netCDF"} - set(gdal.drivers()):
+            pytest.skip(f"this GDAL lacks {lacking}")
+    pixels = np.arange(1, 4, dtype=np.uint8) * np.ones((9, 9, 3), np.uint8)
+    folder = (path := make_scene(pixels)).parent
+    one, two = (make_scene(np.full((9, 9), value, np.uint8), f"{value}.tif") for value in (1, 2))
+    rasterio.shutil.copy(path, folder / "classic.nc", driver="netCDF")
+    rasterio.shutil.copy(path, folder / "new.nc", driver="netCDF", FORMAT="NC4")
+    rasterio.shutil.copy(path, folder / "bands.zarr", driver="Zarr")
+    rasterio.shutil.copy(one, folder / "two.ntf", driver="NITF", NUMI="2", ICORDS="N")
+    rasterio.shutil.copy(
+        two, folder / "two.ntf", driver="NITF", APPEND_SUBDATASET="YES", ICORDS="N"
+    )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "subdataset", "value"),
+    [
+        ("classic.nc", "2", 2),
+        ("classic.nc", "Band3", 3),
+        ("new.nc", "band2", 2),
+        ("netcdf:classic.nc:Band2", None, 2),
+        ('NETCDF:"new.nc":Band3', None, 3),
+        ('HDF5:"new.nc"://Band2', None, 2),
+        ("two.ntf", None, 1),
+        ("two.ntf", "2", 2),
+        ("NITF_IM:1:two.ntf", None, 2),
+        ("bands.zarr", None, 1),
+    ],
+)
+def test_parts_of_files_as_gdal_writes_them_are_opened_by_name_and_chosen(
+    formats: Path, monkeypatch: pytest.MonkeyPatch, name: str, subdataset: str | None, value: int
+) -> None:
+    monkeypatch.chdir(formats)
+    assert first_value(name, subdataset=subdataset) == value
+
+
+def test_a_netcdf_file_without_an_image_of_its_own_lists_its_parts(formats: Path) -> None:
+    with pytest.raises(SceneError, match=r"3 parts; choose one .*Band1.*Band2.*Band3"):
+        open_scene(str(formats / "classic.nc"), SceneSettings())
 
 
 def test_relative_names_that_gdal_gives_are_opened(

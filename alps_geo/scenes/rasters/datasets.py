@@ -42,6 +42,8 @@ OPTIONS: dict[str, str | int] = {
     "GDAL_HTTP_CONNECTTIMEOUT": 15,
     "GDAL_HTTP_TIMEOUT": 120,
     "GDAL_HTTP_MAX_RETRY": 3,
+    # What a server said of a file, 404 too, holds while the file is open here, not for ever.
+    "CPL_VSIL_CURL_NON_CACHED": "/vsi",
     # Python in a VRT file is code of whoever made the file.
     "GDAL_VRT_ENABLE_PYTHON": "NO",
     # A missing part is an error, never black pixels.
