@@ -28,6 +28,7 @@ CONTRAST = 1.5
 #: What smoothing takes into account: no pixel farther than this matters.
 MARGIN = 12
 _SIGMA = 2.0  # pixels, for blocks of 16
+_BESIDE = 3  # pixels to either side of a line; with fewer, new steps come where smoothing ends
 _EDGE = 7.0  # of 256 levels; a standard deviation of lightness that colour follows
 _LIGHTNESS = (0.299, 0.587, 0.114)
 _MIN_LINES = 12  # of one phase; fewer can step by chance
@@ -79,6 +80,13 @@ class Blocks:
     col: int
     contrast: float
 
+    def beside_lines(self, window: Window) -> NDArray[np.bool_]:
+        """Return which pixels of a window lie within `_BESIDE` of a line, shape (height, width)."""
+        down = (np.arange(window.row, window.row_stop) - self.row + _BESIDE) % self.height
+        across = (np.arange(window.col, window.col_stop) - self.col + _BESIDE) % self.width
+        beside: NDArray[np.bool_] = (down[:, np.newaxis] < 2 * _BESIDE) | (across < 2 * _BESIDE)
+        return beside
+
     def __str__(self) -> str:
         """Return what a person wants to know."""
         return f"blocks of {self.width} x {self.height} pixels in its colour"
@@ -128,9 +136,13 @@ class BlockGauge:
 
 
 def smooth_colour(
-    pixels: NDArray[Any], known: NDArray[np.bool_], size: int, scale: float = 1.0
+    pixels: NDArray[Any],
+    known: NDArray[np.bool_],
+    blocks: Blocks,
+    window: Window,
+    scale: float = 1.0,
 ) -> NDArray[np.floating[Any]]:
-    """Smooth the two channels of colour along edges of lightness; lightness stays as it is.
+    """Smooth colour beside the lines between blocks, along edges of lightness, which stays.
 
     Parameters
     ----------
@@ -138,8 +150,10 @@ def smooth_colour(
         Red, green and blue.
     known : ndarray of bool, shape (height, width)
         The others count for nothing, and stay as they are.
-    size : int
-        Of the blocks, in pixels.
+    blocks : Blocks
+        Of the raster.
+    window : Window
+        Where the pixels are in it.
     scale : float
         What one of 256 levels of brightness is in the pixels' numbers.
 
@@ -149,11 +163,12 @@ def smooth_colour(
         Values depend on pixels within `MARGIN` only, and not on what else is given.
     """
     light, colours = _split(pixels, known)
+    size = max(blocks.height, blocks.width)
     area = _Area(known.astype(light.dtype), _SIGMA * size / PERIOD)
     blueness, redness = area.follow(light, colours, _EDGE * scale)
     blue, red = light + blueness, light + redness
     green = (light - _LIGHTNESS[0] * red - _LIGHTNESS[2] * blue) / _LIGHTNESS[1]
-    return np.where(known, np.stack([red, green, blue]), pixels)
+    return np.where(known & blocks.beside_lines(window), np.stack([red, green, blue]), pixels)
 
 
 class _Area:

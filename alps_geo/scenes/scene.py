@@ -257,9 +257,8 @@ class Scene:
         pixels, valid = self.raster.read(seen)
         levels = zip(self.stretch.low, self.stretch.high, strict=True)
         scale = sum(high - low for low, high in levels) / (3 * 255)
-        size = max(self.blocks.height, self.blocks.width)
         known = known_pixels(pixels, valid, self.raster.nodata)
-        pixels = smooth_colour(pixels, known, size, scale)
+        pixels = smooth_colour(pixels, known, self.blocks, seen, scale)
         rows, cols = window.shift(-seen.row, -seen.col).slices
         return pixels[:, rows, cols], valid[rows, cols]
 

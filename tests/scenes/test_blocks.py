@@ -36,6 +36,7 @@ Pixels = NDArray[np.uint8]
 #: A scene, and all that it shows.
 Shown = tuple[Scene, Pixels, NDArray[np.bool_]]
 SIDE = 320
+AT_ZERO = Blocks(PERIOD, PERIOD, 0, 0, 2.0)
 #: The goal: label changes on the lines between blocks over those elsewhere.
 MOST = 1.10
 
@@ -271,11 +272,32 @@ def smooth_scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[float | None
 def test_lightness_stays_and_the_steps_of_colour_go() -> None:
     pixels = np.moveaxis(compressed(60), 2, 0)
     known = np.ones(pixels.shape[1:], bool)
-    smooth = smooth_colour(pixels, known, 16)
+    smooth = smooth_colour(pixels, known, AT_ZERO, Window(0, 0, *known.shape))
     weights = np.array([0.299, 0.587, 0.114])
     before, after = (np.tensordot(weights, each, 1) for each in (pixels, smooth))
     assert np.abs(after - before).max() < 0.01
     assert find(np.moveaxis(smooth, 0, 2)) is None
+
+
+@settings(max_examples=30)
+@given(phases, phases, st.sampled_from([8, 16]), st.integers(0, 40), st.integers(0, 40))
+def test_pixels_away_from_the_lines_stay_as_they_are(
+    row: int, col: int, size: int, top: int, left: int
+) -> None:
+    pixels = np.moveaxis(compressed(60), 2, 0)[:, :70, :90]
+    blocks, window = Blocks(size, size, row % size, col % size, 2.0), Window(top, left, 70, 90)
+    smooth = smooth_colour(pixels, np.ones((70, 90), bool), blocks, window)
+    lines = [
+        np.flatnonzero((np.arange(start, start + length + 1) - phase) % size == 0)
+        for start, length, phase in ((top, 70, row), (left, 90, col))
+    ]
+    changed = (smooth != pixels).any(axis=0)
+    for axis, at in enumerate(lines):
+        near = np.zeros(changed.shape[axis], bool)
+        for line in [*at, *(at - size), *(at + size)]:
+            near[max(0, line - 3) : max(0, line + 3)] = True
+        changed &= ~np.expand_dims(near, 1 - axis)
+    assert not changed.any()
 
 
 @settings(max_examples=30)
@@ -286,7 +308,9 @@ def test_what_holds_no_data_changes_nothing_around_it(value: int, seed: int) -> 
     pixels[:, ~known] = value
     other = pixels.copy()
     other[:, ~known] = 255 - value
-    one, two = (smooth_colour(each, known, 16) for each in (pixels, other))
+    one, two = (
+        smooth_colour(each, known, AT_ZERO, Window(0, 0, *known.shape)) for each in (pixels, other)
+    )
     assert (one[:, known] == two[:, known]).all()
     assert (one[:, ~known] == value).all()
 
@@ -305,7 +329,7 @@ def test_a_band_without_data_is_not_smeared_over_its_neighbours(make_scene: Scen
 def test_edges_that_lightness_shows_keep_their_colour() -> None:
     pixels = np.full((3, 64, 64), 60.0)
     pixels[:, :, 32:] = np.array([200, 120, 80])[:, None, None]
-    smooth = smooth_colour(pixels, np.ones((64, 64), bool), 16)
+    smooth = smooth_colour(pixels, np.ones((64, 64), bool), AT_ZERO, Window(0, 0, 64, 64))
     assert np.abs(smooth - pixels).max() < 8
 
 
