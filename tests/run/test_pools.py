@@ -223,7 +223,7 @@ def test_a_cluster_gives_the_same_pixels_and_segments_as_one_process(
 
 @pytest.mark.slow
 def test_workers_of_a_cluster_ignore_data_of_another_proj(
-    alone: tuple[Path, Outputs], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    alone: tuple[Path, Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("distributed")
     with monkeypatch.context() as foreign:
