@@ -38,7 +38,8 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from .classes.model import ClassModel
-    from .pipeline import classify, edit_classes, label
+    from .evaluation.comparison import Evaluation, evaluate
+    from .pipeline import classify, edit_classes, label, segment
     from .planning import Plan, info
     from .run.run import Run, open
 
@@ -48,6 +49,7 @@ __all__ = [
     "AlpsGeoError",
     "Cancelled",
     "ClassModel",
+    "Evaluation",
     "LibraryError",
     "ModelError",
     "NoProgress",
@@ -66,21 +68,26 @@ __all__ = [
     "WorkerError",
     "classify",
     "edit_classes",
+    "evaluate",
     "info",
     "label",
     "open",
+    "segment",
 ]
 
 # Name -> the module that has it. Their libraries take seconds to import, so they wait.
 _LAZY = {
     "ClassModel": "classes",
+    "Evaluation": "evaluation.comparison",
     "Plan": "planning",
     "Run": "run.run",
     "classify": "pipeline",
     "edit_classes": "pipeline",
+    "evaluate": "evaluation.comparison",
     "info": "planning",
     "label": "pipeline",
     "open": "run.run",
+    "segment": "pipeline",
 }
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ._environment import with_own_data
@@ -30,15 +31,19 @@ from .run.record import describe_scene, describe_settings, describe_software
 from .run.results import Results, open_results
 from .run.run import Run, features_in, is_finished, plan_scene
 from .run.run import open as open_run
+from .scenes.arrays import write_array
+from .scenes.rasters.datasets import close_all
 from .scenes.scene import Scene
 from .scenes.stretch import Stretch
 from .settings import ClassSettings, Settings
 from .settings.keywords import with_options
 
 if TYPE_CHECKING:
+    from affine import Affine
+    from geopandas import GeoDataFrame
     from typing_extensions import Unpack
 
-    from .settings.options import AnyPath, Options
+    from .settings.options import AnyPath, ArrayOptions, Options
 
 
 @with_options()
@@ -94,6 +99,64 @@ def label(
         folder = RunFolder(Path(out))
         found = prepare([os.fspath(path) for path in paths], chosen, own, clock, folder)
         return _label(found, folder, chosen, clock)
+
+
+@with_options("scene", "model", "gate", "sam", "classes", "outputs")
+@with_own_data
+def segment(
+    array: Any,  # noqa: ANN401 - NumPy's, or xarray's
+    *,
+    transform: Affine | None = None,
+    crs: Any = None,  # noqa: ANN401 - whatever rasterio takes
+    model: str | MaskModel | None = None,
+    progress: Progress | bool | None = None,
+    **options: Unpack[ArrayOptions],
+) -> GeoDataFrame:
+    """Segment and classify an array in memory, as one tile; no files stay.
+
+    Parameters
+    ----------
+    array : array-like or xarray.DataArray, shape (height, width) or (bands, height, width)
+        At most 2048 x 2048 pixels. Masked pixels hold no data. An xarray.DataArray with the
+        accessor `rio` (of rioxarray) knows its place, its CRS and its nodata value.
+    transform : affine.Affine, optional
+        From (column, row) to ground coordinates; pixels by default.
+    crs : str, int, pyproj.CRS or rasterio.crs.CRS, optional
+    model : str or MaskModel, optional
+        As of `label`.
+    progress : Progress or bool, optional
+        As of `label`.
+    **options
+
+    Returns
+    -------
+    GeoDataFrame
+        The columns of `Run.segments`.
+
+    Raises
+    ------
+    AlpsGeoError
+        In one line: what is wrong, and what to do.
+
+    Examples
+    --------
+    >>> import alps_geo, rasterio
+    >>> with rasterio.open("scene.tif") as file:  # doctest: +SKIP
+    ...     array, transform, crs = file.read(), file.transform, file.crs
+    >>> alps_geo.segment(array, transform=transform, crs=crs, n_classes=8)  # doctest: +SKIP
+    """
+    chosen, own = choose(None, model, options)
+    with TemporaryDirectory(prefix="alps-geo-", ignore_cleanup_errors=True) as place:
+        path = Path(place, "array.tif")
+        size = max(64, 2 * write_array(path, array, transform, crs))
+        # What a tile owns is then the whole array.
+        chosen = chosen.change(tile_size=size, overlap=size // 4 * 2)
+        try:
+            run = label(path, Path(place, "out"), settings=chosen, model=own, progress=progress)
+            return run.segments()
+        finally:
+            # Windows removes no file that is open.
+            close_all()
 
 
 def _label(prepared: Prepared, folder: RunFolder, settings: Settings, clock: Stopwatch) -> Run:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import doctest
+import importlib
 import inspect
 import io
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,6 +33,7 @@ from alps_geo import (
     ModelError,
     RecordedProgress,
     RunError,
+    SceneError,
     Settings,
     SettingsError,
 )
@@ -349,6 +353,7 @@ def test_a_scene_without_a_crs_has_segments_without_one(folder: Path) -> None:
     scene = write_scene(folder / "nowhere.tif", 1, None)
     run = alps_geo.label(scene, folder / "nowhere", model="fake", n_classes=3)
     assert run.labels()[2] is None
+    assert run.segments().crs is None
     assert run.segments().area_m2.isna().all()
 
 
@@ -447,3 +452,181 @@ def test_notebooks_show_pictures_classes_and_coverage(single: alps_geo.Run, tmp_
     assert (pixels[..., 3] > 0).tolist() == (labels != 255).tolist()
     here = np.argwhere(labels == 1)[0]
     assert tuple(pixels[tuple(here)][:3]) == tuple(bytes.fromhex(colors[1][1:]))
+
+
+# Comparing, and arrays in memory
+
+
+def test_evaluate_takes_runs_and_paths(single: alps_geo.Run, pair: alps_geo.Run) -> None:
+    found = alps_geo.evaluate(single, single.label_paths[0])
+    assert isinstance(found, alps_geo.Evaluation)
+    assert found.measures["miou"] == pytest.approx(1)
+    assert alps_geo.evaluate(str(pair.folder), pair).measures["ari"] == pytest.approx(1)
+
+
+def test_evaluate_stays_a_function_whatever_is_imported() -> None:
+    importlib.import_module("alps_geo.evaluation.comparison")
+    assert alps_geo.evaluate.__module__ == "alps_geo.evaluation.comparison"
+    assert inspect.isfunction(alps_geo.evaluate)
+
+
+PLACE = Affine(2, 0, 320000, 0, -2, 2780000)
+
+
+def as_bands(seed: int = 1, height: int = 90, width: int = 110) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(draw_landscape(height, width, seed), 2, 0))
+
+
+@pytest.mark.parametrize(("height", "width"), [(90, 110), (31, 40), (300, 70)])
+def test_an_array_gives_the_segments_of_its_file_in_one_tile(
+    make_scene: SceneFactory, tmp_path: Path, height: int, width: int
+) -> None:
+    pixels = draw_landscape(height, width, 1)
+    options: dict[str, Any] = {"model": "builtin", "n_classes": 2}
+    found = alps_geo.segment(
+        np.moveaxis(pixels, 2, 0), transform=PLACE, crs="EPSG:32640", **options
+    )
+    run = alps_geo.label(make_scene(pixels), tmp_path / "out", tile_size=512, overlap=0, **options)
+    assert list(found.columns) == COLUMNS
+    assert_geodataframe_equal(found, run.segments())
+
+
+def test_an_array_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    alps_geo.segment(as_bands(), model="fake", n_classes=2)
+    with pytest.raises(SettingsError, match="`n_classes` is 500 but only"):
+        alps_geo.segment(as_bands(), model="fake", n_classes=500)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_array_without_a_place_is_in_pixels() -> None:
+    found = alps_geo.segment(as_bands(), model="fake", n_classes=2)
+    assert found.crs is None
+    assert found.area_m2.isna().all()
+    left, low, right, high = found.total_bounds
+    assert (right - left, high - low) == (110, 90)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float16", "float32", "float64"])
+def test_an_array_of_any_dtype_and_one_band_can_be_segmented(dtype: str) -> None:
+    found = alps_geo.segment(as_bands()[0].astype(dtype), model="fake", n_classes=2)
+    assert found.area_px.sum() > 0
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_what_is_masked_in_an_array_has_no_segments(kind: type) -> None:
+    bands = np.ma.masked_array(as_bands().astype(kind), mask=False)
+    bands[:, :45] = np.ma.masked
+    found = alps_geo.segment(bands, transform=PLACE, crs=32640, model="fake", n_classes=2)
+    assert found.total_bounds[3] <= 2780000 - 2 * 45
+
+
+def test_four_bands_of_bytes_have_no_alpha() -> None:
+    bands = np.concatenate([as_bands(), np.zeros((1, 90, 110), np.uint8)])
+    found = alps_geo.segment(bands, model="fake", n_classes=2, bands=[1, 2, 3])
+    assert_geodataframe_equal(found, alps_geo.segment(as_bands(), model="fake", n_classes=2))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((3, 2049, 10)), "one tile of at most 2048 x 2048 pixels, and this one has 2049"),
+        (np.zeros((90, 110, 3)), r"bands first: .* not \(90, 110, 3\); turn it with numpy"),
+        (np.zeros(5), r"must have shape \(bands, height, width\) or \(height, width\), not \(5,\)"),
+        (np.zeros((0, 5, 5)), r"not \(0, 5, 5\)"),
+        (np.full((3, 9, 9), "a"), "an array must hold numbers, not <U1"),
+        (np.full((3, 9, 9), None), "an array must hold numbers, not object"),
+    ],
+)
+def test_an_array_that_cannot_be_a_scene_is_refused(array: np.ndarray, message: str) -> None:
+    with pytest.raises(SceneError, match=message):
+        alps_geo.segment(array, model="fake")
+
+
+def test_a_crs_that_there_is_not_is_one_line() -> None:
+    with pytest.raises(SceneError, match=r"no CRS 'EPSG:1': .*; give one such as EPSG:32633$"):
+        alps_geo.segment(as_bands(), crs="EPSG:1", model="fake")
+
+
+def test_an_xarray_brings_its_place_its_crs_and_its_nodata() -> None:
+    rioxarray = pytest.importorskip("rioxarray")
+    xarray = pytest.importorskip("xarray")
+    assert rioxarray
+    bands = as_bands()
+    bands[:, :, 60:] = 0
+    rows = 2780000 - 2 * (np.arange(90) + 0.5)
+    cols = 320000 + 2 * (np.arange(110) + 0.5)
+    scene = xarray.DataArray(bands, dims=("band", "y", "x"), coords={"y": rows, "x": cols})
+    scene = scene.rio.write_crs(32640).rio.write_nodata(0)
+    found = alps_geo.segment(scene, model="fake", n_classes=2)
+    options: dict[str, Any] = {"model": "fake", "n_classes": 2, "nodata": 0}
+    plain = alps_geo.segment(bands, transform=PLACE, crs=32640, **options)
+    assert_geodataframe_equal(found, plain)
+    assert found.total_bounds[2] <= 320000 + 2 * 60
+    turned = alps_geo.segment(scene.transpose("y", "x", "band"), model="fake", n_classes=2)
+    assert_geodataframe_equal(turned, found)
+
+
+# The page of the docs, and notebooks
+
+
+def snippets() -> str:
+    """Return docs/python.md without the fences of its snippets, which doctest would take along."""
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    return re.sub(r"^```.*$", "", text, flags=re.MULTILINE)
+
+
+@pytest.fixture
+def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the folder of examples, which is the working directory then."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path / "examples")
+    return tmp_path / "examples"
+
+
+@pytest.mark.slow
+def test_the_snippets_of_the_docs_do_what_they_say(examples: Path) -> None:
+    parsed = doctest.DocTestParser().get_doctest(snippets(), {}, "docs/python.md", None, 0)
+    told: list[str] = []
+    result = doctest.DocTestRunner().run(parsed, out=told.append)
+    assert result.failed == 0, "".join(told)
+    assert result.attempted > 30
+
+
+@pytest.mark.slow
+def test_in_a_notebook_progress_shows_and_a_run_is_rich(examples: Path) -> None:
+    pytest.importorskip("ipykernel", reason="a notebook needs a kernel: pip install ipykernel")
+    nbclient = pytest.importorskip("nbclient", reason="pip install nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    cells = [
+        'import alps_geo\nrun = alps_geo.label("dubai.tif", "out", model="builtin", n_classes=6)',
+        "run",
+        "run.segments().head()",
+        "from IPython.core.completer import provisionalcompleter\n"
+        "with provisionalcompleter():\n"
+        '    found = [*get_ipython().Completer.completions("alps_geo.label(n_cl", 19)]\n'
+        "found",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    labelled, run, segments, completed = (cell.outputs for cell in notebook.cells)
+    text = "".join(output.text for output in labelled if output.output_type == "stream")
+    assert re.search(r"tiles 4/4, \d+ s", text)
+    assert "<img alt='labels.tif' src='data:image/png;base64," in run[0].data["text/html"]
+    assert run[0].data["text/plain"] == "<Run 'out': dubai>"
+    assert "class_00" in segments[0].data["text/html"]
+    assert "n_classes=" in completed[0].data["text/plain"]
+
+
+@pytest.mark.parametrize("name", sorted(set(alps_geo.__all__)))
+def test_every_public_name_is_documented_with_its_parameters(name: str) -> None:
+    thing = getattr(alps_geo, name)
+    text = inspect.getdoc(thing) or ""
+    assert text, name
+    if inspect.isfunction(thing):
+        assert "Parameters\n----------" in text
+        assert "Returns\n-------" in text
+        assert "Raises\n------" in text
+        assert "Examples\n--------" in text
+        for parameter in inspect.signature(thing).parameters:
+            assert re.search(rf"(^|, ){parameter}(, \w+)* : ", text, re.MULTILINE), parameter

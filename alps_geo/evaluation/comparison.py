@@ -8,6 +8,7 @@ many those are.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._environment import notes, with_own_data
-from ..errors import ReferenceDataError, RunError
-from ..progress import NoProgress, Progress
-from ..run.folder import RunFolder
+from ..errors import ReferenceDataError
+from ..progress import Progress, listening
+from ..settings.options import AnyPath
 from . import measures as agreement
 from .measures import Matching
-from .references import RasterClasses, ReferenceClasses, check_exists, open_classes, open_reference
+from .pairs import is_of_run, pair_rasters
+from .references import RasterClasses, ReferenceClasses, open_classes, open_reference
 
 #: Side of the windows that are counted at once, in pixels.
 BLOCK_PX = 2048
@@ -145,22 +147,22 @@ class Evaluation:
 
 @with_own_data
 def evaluate(
-    labels: str | Path,
-    reference: str | Path,
+    labels: AnyPath,
+    reference: AnyPath,
     *,
     attribute: str | None = None,
     layer: str | None = None,
     ignore: Sequence[str] = (),
     scene: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Evaluation:
     """Compare labels with reference classes.
 
     Parameters
     ----------
-    labels : path
-        The folder of a run, or a label raster.
-    reference : path
+    labels : Run or path
+        A run, its folder, or a label raster.
+    reference : Run or path
         A raster of class numbers, a mask with one colour per class, or a vector layer of
         polygons, on any grid and in any CRS, or the folder or a label raster of another run.
     attribute, layer : str, optional
@@ -171,7 +173,12 @@ def evaluate(
         unless it is a mask of two values.
     scene : str, optional
         Stem of the scene to compare, where the run has several.
-    progress : Progress, optional
+    progress : Progress or bool, optional
+        As of `label`.
+
+    Returns
+    -------
+    Evaluation
 
     Raises
     ------
@@ -181,92 +188,34 @@ def evaluate(
         If reference and labels cannot be compared.
     ReadError
         If a raster is damaged.
+
+    Examples
+    --------
+    >>> import alps_geo
+    >>> run = alps_geo.open("out")  # doctest: +SKIP
+    >>> alps_geo.evaluate(run, "truth.tif").measures["miou"]  # doctest: +SKIP
     """
-    for text in notes():
-        (progress or NoProgress()).message(text)
-    pairs = _pair(str(labels), str(reference), scene)
+    pairs = pair_rasters(os.fspath(labels), os.fspath(reference), scene)
     tally = _Tally()
-    for label_path, reference_path in pairs:
-        with open_classes(label_path) as raster:
-            opened = open_reference(reference_path, raster.grid, attribute=attribute, layer=layer)
-            with opened as source:
-                tally.add(raster, source, progress or NoProgress())
+    with listening(progress) as told:
+        for text in notes():
+            told.message(text)
+        for label_path, reference_path in pairs:
+            with open_classes(label_path) as raster:
+                opened = open_reference(
+                    reference_path, raster.grid, attribute=attribute, layer=layer
+                )
+                with opened as source:
+                    tally.add(raster, source, told)
     tally.ignore(set(ignore))
     if not tally.classes:
+        reference, labels = os.fspath(reference), os.fspath(labels)
         raise ReferenceDataError(
             f"{reference} has no class on any pixel of {labels}: they do not overlap, or all of"
             " it is nodata or ignored; check the CRS of both"
         )
-    is_agreement = all(_is_of_run(Path(path)) for pair in pairs for path in pair)
+    is_agreement = all(is_of_run(Path(path)) for pair in pairs for path in pair)
     return tally.finish(pairs, is_agreement=is_agreement)
-
-
-def _pair(labels: str, reference: str, scene: str | None) -> list[tuple[str, str]]:
-    """Return label rasters and their references, one pair per scene that is compared."""
-    ours, theirs = _rasters_of(labels), _reference_of(reference)
-    if scene is not None:
-        ours = _only(ours, scene, labels)
-        theirs = theirs if len(theirs) == 1 else _only(theirs, scene, reference)
-    elif len(ours) > 1 and len(theirs) == 1:
-        # One reference for many scenes belongs to the one it is named after.
-        name = Path(next(iter(theirs.values()))).name
-        named = [stem for stem in ours if name == stem or name.startswith((f"{stem}.", f"{stem}_"))]
-        ours = {stem: ours[stem] for stem in named} if len(named) == 1 else ours
-    if len(ours) == len(theirs) == 1:
-        return list(zip(ours.values(), theirs.values(), strict=True))
-    if ours.keys() == theirs.keys():
-        return [(ours[stem], theirs[stem]) for stem in sorted(ours)]
-    stems = sorted(ours if len(ours) > 1 else theirs)
-    raise RunError(
-        f"choose one with `scene`: {', '.join(stems)}",
-        code="run.several_scenes",
-        setting="scene",
-        allowed=stems,
-    )
-
-
-def _only(rasters: dict[str, str], scene: str, path: str) -> dict[str, str]:
-    if len(rasters) == 1 and "" in rasters:
-        return rasters
-    if scene not in rasters:
-        known = ", ".join(sorted(rasters))
-        raise RunError(f"{path} has no labels of the scene {scene!r}; it has {known}")
-    return {scene: rasters[scene]}
-
-
-def _rasters_of(path: str) -> dict[str, str]:
-    """Return the label rasters of a run by stem; anything else stands for itself, as ''."""
-    folder = Path(path)
-    if not folder.is_dir():
-        check_exists(path)
-        if _is_of_run(folder):
-            RunFolder(folder.parent).require_whole()
-        return {"": path}
-    RunFolder(folder).require_whole()
-    if (folder / "labels.tif").is_file():
-        return {"": str(folder / "labels.tif")}
-    found = sorted(folder.glob("*.labels.tif"))
-    if not found:
-        raise RunError(
-            f"{path} holds no labels.tif; label a scene into it with `label()` first",
-            code="run.missing",
-            path=path,
-        )
-    return {item.name.removesuffix(".labels.tif"): str(item) for item in found}
-
-
-def _reference_of(path: str) -> dict[str, str]:
-    """Return the label rasters of a run by stem; other folders hold layers, or are a format's."""
-    folder = Path(path)
-    runs = ("run.json", "labels.tif", "*.labels.tif")
-    is_run = folder.is_dir() and any(next(folder.glob(name), None) for name in runs)
-    if is_run or not folder.is_dir() or not any(folder.iterdir()):
-        return {"": path} if "|" in path and not folder.exists() else _rasters_of(path)
-    return {"": path}
-
-
-def _is_of_run(path: Path) -> bool:
-    return path.name.endswith("labels.tif") and (path.parent / "run.json").is_file()
 
 
 @dataclass

@@ -34,7 +34,11 @@ def read_segments(path: Path) -> GeoDataFrame:
     import geopandas
 
     with _explaining(path):
-        return geopandas.read_file(path, layer="segments", engine="pyogrio")
+        table = geopandas.read_file(path, layer="segments", engine="pyogrio")
+    # What GeoPackages have for no CRS.
+    if table.crs is not None and table.crs.name == "Undefined Cartesian SRS":
+        return table.set_crs(None, allow_override=True)
+    return table
 
 
 def read_labels(

@@ -251,6 +251,11 @@ def open(folder: AnyPath) -> Run:
     ------
     RunError
         If there is no finished run.
+
+    Examples
+    --------
+    >>> import alps_geo
+    >>> alps_geo.open("out").classes  # doctest: +SKIP
     """
     place = RunFolder(Path(folder))
     read_record(place.out / "run.json")
