@@ -72,7 +72,7 @@ def cluster(
     n_centers : int
     seed : int
     progress : Progress, optional
-        Hears of every pass.
+        Is told of every pass.
 
     Returns
     -------

@@ -148,7 +148,7 @@ class ClassModel:
             Pixels of each segment, 1 or more, cut like `X`: a segment of a pixels counts
             a / (a + 64). All count alike where none are given.
         progress : Progress, optional
-            Hears of every pass.
+            Is told of every pass.
 
         Raises
         ------

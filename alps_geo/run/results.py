@@ -44,7 +44,7 @@ class Results:
     library : ModelLibrary
     record : dict
     clock : Stopwatch
-        Who listens.
+        The progress listener.
     """
 
     def __init__(
@@ -299,7 +299,7 @@ def open_results(
     record : dict
         Of the run; its parts `settings` and `scenes`.
     clock : Stopwatch
-        Who listens.
+        The progress listener.
     anew : bool
         Replace packages even if they hold the same segments.
 
