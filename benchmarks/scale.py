@@ -33,7 +33,7 @@ from alps_geo.models import load_model
 from alps_geo.models.masks import Embedding, MaskModel, Masks
 from alps_geo.pipeline import label
 from alps_geo.progress import NoProgress
-from alps_geo.scenes.spans import Runs
+from alps_geo.scenes.spans import Spans
 from alps_geo.settings import Settings
 
 PIECE = 768  # the step from tile to tile
@@ -99,10 +99,10 @@ class WatchedModel:
         if not path.exists():
             masks, embedding = self._ask(pixels, valid)
             columns = {**vars(masks), **vars(embedding), "offsets": masks.spans.offsets}
-            np.savez(path, **{**columns, "runs": masks.spans.values})
+            np.savez(path, **{**columns, "spans": masks.spans.values})
         found = np.load(path)
-        runs = Runs(found["offsets"], found["runs"])
-        masks = Masks(runs, *(found[name] for name in ("predicted_iou", "stability", "points")))
+        spans = Spans(found["offsets"], found["spans"])
+        masks = Masks(spans, *(found[name] for name in ("predicted_iou", "stability", "points")))
         names = tuple(found["names"].tolist())
         embedding = Embedding(found["values"], float(found["stride"]), names, found["weights"])
         return masks, embedding

@@ -1,5 +1,6 @@
 """The commands of the README that set everything up, and the scene they need."""
 
+import ast
 import importlib
 import json
 import os
@@ -18,6 +19,19 @@ SCRIPTS = ("scripts/demo", "scripts/test", "scripts/test_qgis", "scripts/qgis_ma
 def test_a_script_can_be_run_as_it_is(name):
     assert os.access(ROOT / name, os.X_OK)
     subprocess.run(["bash", "-n", ROOT / name], check=True, timeout=30)
+
+
+PROGRAMS = [*ROOT.glob("benchmarks/*.py"), *ROOT.glob("scripts/*.py")]
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.name)
+def test_what_a_program_imports_of_the_engine_is_there(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("alps_geo"):
+            module = importlib.import_module(node.module)
+            for item in node.names:
+                if not hasattr(module, item.name):
+                    importlib.import_module(f"{node.module}.{item.name}")
 
 
 def test_ci_runs_what_people_run():
