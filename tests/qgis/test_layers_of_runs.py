@@ -258,8 +258,9 @@ def test_two_algorithms_do_not_write_a_run_at_once(provider, project, shown):
     assert check(provider, project, "reclassify", {"INPUT": str(shown)})[0]
 
 
-@pytest.mark.parametrize("name", CHANGES)
-@pytest.mark.parametrize("reopened", [False, True])
+@pytest.mark.parametrize(
+    ("name", "reopened"), [("reclassify", False), ("name_classes", True)], ids=list(CHANGES)
+)
 def test_an_analysts_own_layers_stay_as_they_are(
     provider, project, shown, tmp_path, name, reopened
 ):
