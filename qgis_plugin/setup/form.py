@@ -12,7 +12,6 @@ from qgis.PyQt.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLabel,
-    QPlainTextEdit,
     QProgressBar,
     QPushButton,
     QSizePolicy,
@@ -22,7 +21,7 @@ from qgis.PyQt.QtWidgets import (
 
 from . import environments
 from .question import Question
-from .widgets import Scrolled, Text
+from .widgets import Log, Scrolled, Text
 
 _INTRODUCTION = (
     "ALPS works through its engine, the Python package <b>alps-geo</b>, which lies in a Python"
@@ -50,9 +49,7 @@ class SetupForm(QDialog):
         self.question = Question(self)
         self.bar = QProgressBar()
         self.stop_button = QPushButton("Cancel the work")
-        self.log = QPlainTextEdit()
-        self.log.setReadOnly(True)
-        self.log.setMaximumBlockCount(5_000)
+        self.log = Log()
         self.close_box = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         # It gives way first where the screen is small; the questions and the buttons never do.
         self.log.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)

@@ -1,4 +1,4 @@
-"""Widgets that Qt lacks: texts of which no line is cut off, and parts of a window that scroll."""
+"""Widgets that Qt lacks: texts of which no line is cut off, logs, parts of a window that scroll."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from qgis.gui import QgsScrollArea
 from qgis.PyQt.QtCore import QEvent, QSize, Qt
-from qgis.PyQt.QtWidgets import QFrame, QLabel, QWidget
+from qgis.PyQt.QtWidgets import QFrame, QLabel, QPlainTextEdit, QWidget
 
-_LEAST_LINES = 6
+_LEAST_LINES, _MOST_LINES = 6, 5_000
 
 
 class Text(QLabel):
@@ -55,6 +55,33 @@ class Text(QLabel):
         # The width of what is not shown yet means nothing, and windows that grew stay large.
         height = self.heightForWidth(self.width()) if self.isVisible() else 0
         self.setMinimumHeight(max(height, 0))
+
+
+class Log(QPlainTextEdit):
+    """Lines of which the newest are in view, also after its height has changed.
+
+    Who scrolls up to read stays there.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setReadOnly(True)
+        self.setMaximumBlockCount(_MOST_LINES)
+        self._follows = True
+        bar = self.verticalScrollBar()
+        bar.valueChanged.connect(self._note)
+        bar.rangeChanged.connect(self._follow)
+
+    def _note(self, value: int) -> None:
+        self._follows = value == self.verticalScrollBar().maximum()
+
+    def _follow(self, least: int, most: int) -> None:
+        if self._follows:
+            self.verticalScrollBar().setValue(most)
 
 
 class Scrolled(QgsScrollArea):

@@ -63,6 +63,21 @@ def test_the_dialog_fits_a_small_screen_whatever_it_has_to_say(form, said, asked
     assert form.width() <= 910
 
 
+def test_the_newest_lines_of_the_log_are_in_view_unless_older_ones_are_read(form):
+    bar = form.log.verticalScrollBar()
+    for at in range(60):
+        form.log.appendPlainText(f"line {at}")
+    for height in (900, 470, 1000):
+        form.resize(800, height)
+        settle()
+        assert bar.value() == bar.maximum() > 0
+    bar.setValue(3)
+    form.log.appendPlainText("another line")
+    form.resize(800, 500)
+    settle()
+    assert bar.value() == 3
+
+
 def test_all_is_seen_without_scrolling_where_there_is_room(form):
     form.resize(800, 1000)
     settle()
