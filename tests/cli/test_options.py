@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from alps_geo.cli.label import label
 from alps_geo.cli.main import cli
 from alps_geo.cli.options import SECTIONS, make_settings
-from alps_geo.settings import Settings, all_settings, option_name
+from alps_geo.settings import Settings, all_settings, json_key, option_name
 
 
 def run(*arguments):
@@ -26,7 +26,7 @@ def label_options():
 def test_every_setting_is_an_option_of_label(part, item):
     option = label_options()[option_name(item)]
     assert option.help == item.metadata["help"]
-    assert option.section == part.name
+    assert option.section == json_key(part)
 
 
 def test_the_options_defaults_make_the_default_settings():
@@ -37,7 +37,7 @@ def test_the_options_defaults_make_the_default_settings():
 
 
 def test_every_part_of_the_settings_has_a_section():
-    assert set(SECTIONS) == {part.name for part in dataclasses.fields(Settings)}
+    assert set(SECTIONS) == {json_key(part) for part in dataclasses.fields(Settings)}
 
 
 def test_the_help_of_label_has_its_sections_in_the_order_of_a_run():

@@ -111,7 +111,7 @@ def test_labels_lie_where_the_scene_does(tmp_path, crs, transform):
     result = make_result(crs=crs, transform=transform)
     result.write_labels(tmp_path / "labels.tif")
     with rasterio.open(tmp_path / "labels.tif") as raster:
-        np.testing.assert_array_equal(raster.read(1), result.label_paths)
+        np.testing.assert_array_equal(raster.read(1), result.labels)
         assert raster.transform == transform
         assert raster.crs == (None if crs is None else rasterio.crs.CRS.from_user_input(crs))
         assert (raster.dtypes, raster.nodata, raster.count) == (("uint8",), 255, 1)
@@ -141,7 +141,7 @@ def test_labels_have_colours_and_names(tmp_path):
     with rasterio.open(tmp_path / "labels.tif") as raster:
         assert raster.colormap(1)[1] == (0x11, 0x22, 0x33, 255)
         assert raster.colormap(1)[255][3] == 0
-    assert counts == {number: np.count_nonzero(result.label_paths == number) for number in range(4)}
+    assert counts == {number: np.count_nonzero(result.labels == number) for number in range(4)}
     band = ElementTree.parse(tmp_path / "labels.tif.aux.xml").getroot().find("PAMRasterBand")
     names = [item.text for item in band.iterfind("CategoryNames/Category")]
     assert names == ["class_00", NAMES[1], NAMES[2], "class_03"]
@@ -167,7 +167,7 @@ def test_more_than_255_classes_take_16_bits(tmp_path, size, dtype, unlabelled):
     result = make_result(200, 200, size=size, names={})
     result.write_labels(tmp_path / "labels.tif")
     with rasterio.open(tmp_path / "labels.tif") as raster:
-        np.testing.assert_array_equal(raster.read(1), result.label_paths)
+        np.testing.assert_array_equal(raster.read(1), result.labels)
         assert (raster.dtypes[0], raster.nodata) == (dtype, unlabelled)
         assert raster.colormap(1)[size - 1][3] == 255
     assert cog_validate(tmp_path / "labels.tif", quiet=True)[0]
