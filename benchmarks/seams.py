@@ -2,7 +2,8 @@
 
 Prints for each scene: label changes across the lines between tile cores over those across the lines
 16, 32 and 48 pixels beside them (1.0: no seam shows; multiples of 16, so that in an image from JPEG
-all of them lie alike to its blocks), label changes on the lines between blocks of colour over those
+all of them lie alike to its blocks) and how far that varies where no core ends (a scene has few
+lines), label changes on the lines between blocks of colour over those
 elsewhere, in all of the labels (1.0: labels do not follow them; of images without blocks, the lines
 where those of JPEG would be), and how well the labels agree (adjusted Rand
 index) with those of a run with the tile grid shifted by half a core, and of a run with another tile
@@ -51,16 +52,26 @@ def read_labels(outputs: Run) -> NDArray[np.integer]:
     return labels
 
 
-def seam_ratio(labels: NDArray[np.integer], step: int) -> float:
-    """Return label changes across core lines over those beside them; NaN where there is no line."""
+def seam_ratio(labels: NDArray[np.integer], step: int, shift: int = 0) -> float:
+    """Return label changes across core lines over those beside them; NaN where there is no line.
+
+    With a shift, lines that no core ends on are taken instead: what chance gives.
+    """
     across, beside = [], []
     for image in (labels, labels.T):
         changes = (image[1:] != image[:-1]).mean(axis=1)
-        for line in range(step, len(image) - min(BESIDE), step):
+        for line in range(shift or step, len(image) - min(BESIDE), step):
             across.append(changes[line - 1])
             places = [line - 1 + side * distance for distance in BESIDE for side in (-1, 1)]
             beside += [changes[place] for place in places if 0 <= place < len(changes)]
     return float(np.mean(across) / np.mean(beside)) if across else math.nan
+
+
+def chance(labels: NDArray[np.integer], step: int) -> float:
+    """Return the standard deviation of the ratio over sets of lines that no core ends on."""
+    apart = 2 * max(BESIDE)
+    ratios = [seam_ratio(labels, step, shift) for shift in range(apart, step - max(BESIDE), 16)]
+    return float(np.nanstd(ratios))
 
 
 def block_ratio(labels: NDArray[np.integer], blocks: Blocks | None) -> float:
@@ -95,8 +106,8 @@ def crop(scene: Path, target: Path, margin: int, side: int | None = None) -> Non
 
 def measure(
     scene: Path, folder: Path, size: int, seeds: list[int], options: dict[str, object]
-) -> tuple[float, float, float, float]:
-    """Return the ratios of changes, and the agreement with a shifted grid and another size.
+) -> tuple[float, float, float, float, float]:
+    """Return ratios of changes and their chance, and agreement with a shifted grid, another size.
 
     Means over the seeds, which are those of the classes only.
     """
@@ -121,9 +132,11 @@ def measure(
             )
         ratios = [seam_ratio(image, size - overlap) for image in (labels, shifted)]
         agreements = agreement(labels[margin:, margin:], shifted), agreement(labels, other)
-        rows.append((float(np.nanmean(ratios)), block_ratio(labels, blocks), *agreements))
-    ratio, lines, one, two = (statistics.mean(column) for column in zip(*rows, strict=True))
-    return ratio, lines, one, two
+        # Of two grids; seeds have the same regions, and tell nothing of chance.
+        spread = chance(labels, size - overlap) / math.sqrt(2)
+        rows.append((float(np.nanmean(ratios)), spread, block_ratio(labels, blocks), *agreements))
+    ratio, spread, lines, one, two = (statistics.mean(each) for each in zip(*rows, strict=True))
+    return ratio, spread, lines, one, two
 
 
 def main() -> None:
@@ -149,15 +162,15 @@ def main() -> None:
                 crop(scene, part, 0, options.side)
             source = part if options.side else scene
             rows.append(measure(source, Path(folder), options.tile_size, options.seed, chosen))
-        ratio, lines, shifted, other = rows[-1]
+        ratio, spread, lines, shifted, other = rows[-1]
         print(
-            f"  changes {ratio:.2f}, on lines between blocks {lines:.2f}, ARI shifted"
-            f" {shifted:.3f}, ARI other size {other:.3f}"
+            f"  changes {ratio:.2f} (chance alone: 1 +- {spread:.2f}), on lines between blocks"
+            f" {lines:.2f}, ARI shifted {shifted:.3f}, ARI other size {other:.3f}"
         )
     medians = [statistics.median(column) for column in zip(*rows, strict=True)]
     print(
-        f"median: changes {medians[0]:.2f} (goal 1.10), on lines between blocks {medians[1]:.2f}"
-        f" (goal 1.10), ARI shifted {medians[2]:.3f}, other size {medians[3]:.3f} (goal 0.90)"
+        f"median: changes {medians[0]:.2f} (goal 1.10), on lines between blocks {medians[2]:.2f}"
+        f" (goal 1.10), ARI shifted {medians[3]:.3f}, other size {medians[4]:.3f} (goal 0.90)"
     )
 
 
