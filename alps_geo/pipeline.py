@@ -22,7 +22,6 @@ from .features.sources import FeatureSource, blocks_of
 from .models.masks import MaskModel
 from .planning import Prepared, choose, load_classes, prepare
 from .progress import Progress, Stopwatch, listening
-from .run.assembly import grid_to_json
 from .run.classes import find_classes
 from .run.folder import RunFolder
 from .run.jobs import Job, run_jobs
@@ -349,7 +348,7 @@ def _manifest(
         },
         "settings": {name: chosen[name] for name in ("scene", "tiles", "masks")},
         "scenes": {
-            stem: {"fingerprint": scene.fingerprint, "grid": grid_to_json(scene.grid)}
+            stem: {"fingerprint": scene.fingerprint, "grid": scene.grid.to_json()}
             for stem, scene in scenes.items()
         },
         "stretch": stretch.to_dict(),

@@ -7,7 +7,6 @@ follow from there. Imports neither NumPy nor rasterio, so that `--help` is quick
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -16,7 +15,7 @@ import click
 
 from alps_geo.errors import SettingsError
 from alps_geo.scenes.paths import is_text
-from alps_geo.settings import Settings, all_settings, json_key, option_name
+from alps_geo.settings import Settings, all_settings, declared_type, json_key, option_name
 
 # Headings of the help, in the order of a run; the keys are the parts of `Settings`.
 SECTIONS = {
@@ -173,9 +172,7 @@ def _make_option(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> 
 
 def _type_keywords(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> dict[str, Any]:
     metadata = item.metadata
-    kind = typing.get_type_hints(part.default_factory)[item.name]
-    if isinstance(kind, types.UnionType):
-        kind = next(member for member in typing.get_args(kind) if member is not type(None))
+    kind, _ = declared_type(part, item)
     if kind is bool:
         return {"is_flag": True}
     if "choices" in metadata:

@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import json
 import sys
-import types
 import typing
 import zipfile
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from typing import Any
 
 import alps_geo
 from alps_geo.models.weights import KNOWN
-from alps_geo.settings import all_settings, json_key, option_name
+from alps_geo.settings import all_settings, declared_type, json_key, option_name
 
 #: The one folder in the zip: it must be called neither `alps_geo`, nor like another plugin.
 FOLDER = "alps_geo_qgis"
@@ -51,10 +50,7 @@ def describe_settings() -> dict[str, Any]:
 
 
 def _describe(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> dict[str, Any]:
-    kind = typing.get_type_hints(part.default_factory)[item.name]
-    optional = isinstance(kind, types.UnionType)
-    if optional:
-        kind = next(member for member in typing.get_args(kind) if member is not type(None))
+    kind, optional = declared_type(part, item)
     flags = item.metadata.get("flags", (f"--{item.name.replace('_', '-')}",))
     kept = {
         key: item.metadata[key]

@@ -13,9 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
-from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS
 
 from .._files import replacing
 from .._memory import return_freed_memory
@@ -302,20 +300,3 @@ def _explaining(path: Path) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowInvalid) as error:
         raise RunError(f"{path} cannot be read: {error}; run `label()` again") from error
-
-
-def grid_to_json(grid: Grid) -> dict[str, Any]:
-    """Return a grid as JSON values."""
-    crs = None if grid.crs is None else grid.crs.to_wkt()
-    return {
-        "crs": crs,
-        "transform": list(grid.transform)[:6],
-        "height": grid.height,
-        "width": grid.width,
-    }
-
-
-def grid_from_json(values: dict[str, Any]) -> Grid:
-    """Make a grid of what `grid_to_json` returned."""
-    crs = None if values["crs"] is None else CRS.from_wkt(values["crs"])
-    return Grid(crs, Affine(*values["transform"]), values["height"], values["width"])

@@ -17,7 +17,7 @@ from ..scenes.tiles import plan_tiles
 from ..segments.table import Segments
 from ..settings import Settings, TileSettings
 from ..settings.options import AnyPath
-from .assembly import SceneRun, grid_from_json
+from .assembly import SceneRun
 from .folder import RunFolder
 from .record import describe_settings, read_record
 
@@ -262,7 +262,7 @@ def open(folder: AnyPath) -> Run:
     manifest = place.read_manifest()
     cut = TileSettings.from_json(manifest["settings"]["tiles"])
     parts = [
-        plan_scene(place, stem, grid_from_json(facts["grid"]), cut)
+        plan_scene(place, stem, Grid.from_json(facts["grid"]), cut)
         for stem, facts in manifest["scenes"].items()
     ]
     return Run(place.out, tuple(parts), manifest)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from affine import Affine
@@ -98,6 +98,21 @@ class Grid:
     transform: Affine
     height: int
     width: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the grid as JSON values."""
+        return {
+            "crs": None if self.crs is None else self.crs.to_wkt(),
+            "transform": list(self.transform)[:6],
+            "height": self.height,
+            "width": self.width,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Grid:
+        """Make a grid of what `to_json` returned."""
+        crs = None if values["crs"] is None else CRS.from_wkt(values["crs"])
+        return cls(crs, Affine(*values["transform"]), values["height"], values["width"])
 
     @property
     def window(self) -> Window:

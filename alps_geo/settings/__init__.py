@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SettingsError
-from .declaration import json_key, option_name
+from .declaration import declared_type, json_key, option_name
 from .parts import (
     FEATURES,
     STRETCHES,
@@ -38,6 +38,7 @@ __all__ = [
     "Settings",
     "TileSettings",
     "all_settings",
+    "declared_type",
     "json_key",
     "option_name",
 ]

@@ -77,6 +77,24 @@ def json_key(item: dataclasses.Field[Any]) -> str:
     return key
 
 
+def declared_type(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> tuple[Any, bool]:
+    """Return the type that a setting's value has, and whether it may be None instead.
+
+    Parameters
+    ----------
+    part, item : dataclasses.Field
+        As of `all_settings`.
+    """
+    kinds = typing.get_type_hints(part.default_factory)
+    return _split_none(kinds[item.name])
+
+
+def _split_none(kind: Any) -> tuple[Any, bool]:  # noqa: ANN401 - a type, or a union
+    if not isinstance(kind, types.UnionType):
+        return kind, False
+    return next(member for member in typing.get_args(kind) if member is not type(None)), True
+
+
 def _check_declared(item: dataclasses.Field[Any], value: Any) -> None:  # noqa: ANN401 - of any type
     """Refuse a value that is none of the declared choices, or beyond the declared limits."""
     name, given = option_name(item), item.metadata
@@ -91,10 +109,9 @@ def _check_declared(item: dataclasses.Field[Any], value: Any) -> None:  # noqa: 
 
 
 def _as_declared(name: str, value: object, kind: Any) -> object:  # noqa: ANN401 - a type, or a union
-    if isinstance(kind, types.UnionType):
-        if value is None:
-            return None
-        kind = next(member for member in typing.get_args(kind) if member is not type(None))
+    kind, optional = _split_none(kind)
+    if optional and value is None:
+        return None
     if typing.get_origin(kind) is tuple:
         (inner, _) = typing.get_args(kind)
         if isinstance(value, str) or not isinstance(value, Iterable):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import textwrap
-import types
 import typing
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from . import Settings, all_settings, option_name
+from . import Settings, all_settings, declared_type, option_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,19 +27,12 @@ def keyword_type(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> 
     part, item : dataclasses.Field
         As of `all_settings`.
     """
-    kind = typing.get_type_hints(type(_default(part)))[item.name]
-    members = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    names = [_type_name(member, item) for member in members]
-    return " | ".join(names)
-
-
-def _default(part: dataclasses.Field[Any]) -> object:
-    return getattr(Settings(), part.name)
+    kind, optional = declared_type(part, item)
+    name = _type_name(kind, item)
+    return f"{name} | None" if optional else name
 
 
 def _type_name(kind: Any, item: dataclasses.Field[Any]) -> str:  # noqa: ANN401 - a type
-    if kind is type(None):
-        return "None"
     if "choices" in item.metadata:
         return f"Literal[{', '.join(map(_quoted, item.metadata['choices']))}]"
     if typing.get_origin(kind) is tuple:
@@ -121,9 +113,10 @@ def typed_dicts() -> str:
     bases: dict[str, str] = {}
     lines: list[str] = []
     for part in dataclasses.fields(Settings):
-        name = type(_default(part)).__name__.replace("Settings", "Options")
+        owner_type: Any = part.default_factory
+        name = owner_type.__name__.replace("Settings", "Options")
         bases[part.name] = name
-        text = (type(_default(part)).__doc__ or "").splitlines()[0]
+        text = (owner_type.__doc__ or "").splitlines()[0]
         lines += ["", "", f"class {name}(TypedDict, total=False):", f'    """{text}"""', ""]
         for owner, item in all_settings():
             if owner.name == part.name and option_name(item) != "model":
