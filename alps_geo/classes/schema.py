@@ -19,7 +19,7 @@ class FeatureBlock:
     Attributes
     ----------
     name : str
-        What the user calls it, such as `texture` or `cnn`.
+        What the user calls it, such as `texture` or `sam`.
     checksum : str
         Identifies weights and parameters: two blocks with the same name and checksum have the same
         columns with the same numbers.
@@ -48,7 +48,7 @@ def own_block(model: str) -> str:
 
 
 def in_words(blocks: Iterable[FeatureBlock]) -> str:
-    """Return blocks as the setting `features` has them: `texture+cnn`."""
+    """Return blocks as the setting `features` has them: `texture+sam`."""
     return "+".join(block.name for block in blocks)
 
 

@@ -51,7 +51,7 @@ class FeatureSource(Protocol):
     Attributes
     ----------
     name : str
-        What the user calls it, such as `cnn`.
+        What the user calls it, such as `texture`.
     checksum : str
         Identifies weights and parameters, see `FeatureBlock`. Known without loading them.
     """
