@@ -23,6 +23,9 @@ ALIGNMENT = 16
 _HALVING = (1, 3, 5)
 _BLOCKS = 11
 _EPSILON = 1e-3
+#: The first layer is made in strips of so many pixels, which fit a processor's cache, and for each
+#: looks so far above and below; both are multiples of its stride.
+_FIRST, _STRIP, _HALO = 2, 128, 16
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,29 @@ class EfficientNetLite0:
             The layer's block.
         cells : Tensor, shape (channels, height / stride, width / stride)
         """
-        cells = (pixels.to(self.device, torch.float32)[None] - 127) / 128
-        cells = self._stem(cells.contiguous(memory_format=torch.channels_last))
-        for number, block in enumerate(self._blocks):
-            before = cells
-            for conv in block:
-                cells = conv(cells)
-            if cells.shape == before.shape:
-                cells += before
+        rows = pixels.shape[1]
+        parts = []
+        for first in range(0, rows, _STRIP):
+            start, stop = max(0, first - _HALO), min(first + _STRIP + _HALO, rows)
+            cells = self._first_layer(pixels[:, start:stop])
+            inside = (first - start) // 4, (min(first + _STRIP, rows) - start) // 4
+            parts.append(cells[:, :, inside[0] : inside[1]])
+        cells = torch.cat(parts, dim=2).contiguous(memory_format=torch.channels_last)
+        yield _FIRST, cells[0]
+        for number in range(_FIRST + 1, _BLOCKS):
+            cells = self._run(number, cells)
             if number in TAPS:
                 yield number, cells[0]
+
+    def _first_layer(self, pixels: Tensor) -> Tensor:
+        cells = (pixels.to(self.device, torch.float32)[None] - 127) / 128
+        cells = self._stem(cells.contiguous(memory_format=torch.channels_last))
+        for number in range(_FIRST + 1):
+            cells = self._run(number, cells)
+        return cells
+
+    def _run(self, number: int, cells: Tensor) -> Tensor:
+        before = cells
+        for conv in self._blocks[number]:
+            cells = conv(cells)
+        return cells.add_(before) if cells.shape == before.shape else cells

@@ -46,7 +46,7 @@ def test_layers_are_those_of_timms_efficientnet_lite0() -> None:
     weights = torch.load(find_weights(), weights_only=True)
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
     model.load_state_dict({timm_name(name): value for name, value in weights.items()})
-    pixels = torch.randint(0, 256, (3, 96, 128), generator=torch.Generator().manual_seed(0))
+    pixels = torch.randint(0, 256, (3, 336, 128), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         cells = model.bn1(model.conv_stem(((pixels.float() - 127) / 128)[None]))
         expected = []
@@ -58,7 +58,7 @@ def test_layers_are_those_of_timms_efficientnet_lite0() -> None:
     assert list(found) == list(TAPS)
     for number, layer in found.items():
         channels, stride = TAPS[number]
-        assert layer.shape == (channels, 96 // stride, 128 // stride)
+        assert layer.shape == (channels, 336 // stride, 128 // stride)
         assert layer.numpy() == pytest.approx(expected[number].numpy(), abs=1e-3)
 
 
