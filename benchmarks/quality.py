@@ -1,6 +1,7 @@
 """Mean IoU of the built-in model beside two plain ways to cluster a scene.
 
     python benchmarks/quality.py [DATA] [--scenes NAME …] [-k 16] [--seed N …]
+    python benchmarks/quality.py --features texture texture+cnn [-k 8 16 32] [--seed N …]
 
 DATA has a folder per scene with an `image.tif` and reference classes in `labels.tif`; the default
 is ../shared/data beside the repository. Compared are, with the same number of clusters:
@@ -12,6 +13,9 @@ ours      `alps_geo.label` with the built-in model
 Every cluster stands for the reference class that most of its pixels have (many-to-one); unlabelled
 pixels are errors, pixels without a reference class (255) do not count. K-means ends in another
 optimum with another seed, so several seeds say more than one: figures are means over the seeds.
+
+With `--features`, sets of features are compared instead (`features.py`); the last should beat the
+first.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import features
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
@@ -45,15 +50,20 @@ SAMPLE = 500_000
 def main() -> int:
     """Print a row per scene, the means and their ratio; fail where the goal is missed."""
     arguments = _parse()
+    if arguments.features:
+        folders = [arguments.data / scene for scene in arguments.scenes]
+        there = [folder for folder in folders if (folder / "labels.tif").is_file()]
+        return features.compare(there, arguments.features, arguments.k, arguments.seed)
     rows = []
-    print(f"many-to-one mIoU, k = {arguments.k}, seeds {arguments.seed}")
+    (k,) = arguments.k
+    print(f"many-to-one mIoU, k = {k}, seeds {arguments.seed}")
     print(f"{'':16}" + "".join(f"{name:>10}" for name in COLUMNS))
     for scene in arguments.scenes:
         folder = arguments.data / scene
         if not (folder / "labels.tif").is_file():
             print(f"{scene:16}  skipped: no {folder / 'labels.tif'}")
             continue
-        rows.append(score_scene(folder, arguments.k, arguments.seed))
+        rows.append(score_scene(folder, k, arguments.seed))
         _print_row(scene, rows[-1])
     if not rows:
         return 0
@@ -162,7 +172,8 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", nargs="?", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--scenes", nargs="+", default=SCENES, metavar="NAME")
-    parser.add_argument("-k", type=int, default=16, help="number of clusters")
+    parser.add_argument("-k", nargs="+", type=int, default=[16], help="number of clusters")
+    parser.add_argument("--features", nargs="+", metavar="BLOCKS", help="sets to compare")
     parser.add_argument("--seed", nargs="+", type=int, default=[0], metavar="N")
     return parser.parse_args()
 

@@ -144,13 +144,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenes", type=Path, nargs="+")
     parser.add_argument("--model", default="builtin")
+    parser.add_argument("--features", default="auto", metavar="BLOCKS")
     parser.add_argument("--tile-size", type=int, default=TileSettings().size)
     parser.add_argument("--side", type=int, help="only a square of so many pixels of each scene")
     parser.add_argument("--checkpoint", help="SAM weights of your own")
     parser.add_argument("--points-per-side", type=int, default=32)
     parser.add_argument("--seed", nargs="+", type=int, default=[0], metavar="N")
     options = parser.parse_args()
-    chosen = {"model": options.model, "points_per_side": options.points_per_side}
+    chosen = {
+        "model": options.model,
+        "features": options.features,
+        "points_per_side": options.points_per_side,
+    }
     if options.checkpoint:
         chosen["checkpoint"] = options.checkpoint
     rows = []

@@ -128,6 +128,17 @@ def test_every_folder_of_the_package_is_in_the_wheel():
     assert set(re.findall(r'"(.*?)"', listed[1])) == {*names, "alps_geo.cli"}
 
 
+def test_every_data_file_of_the_package_is_in_the_wheel():
+    text = (ROOT / "pyproject.toml").read_text()
+    table = re.search(r"^\[tool.setuptools.package-data\]\n(.*?)^\[", text, re.M | re.S)
+    assert table is not None
+    listed = re.findall(r'^"?([\w.]+)"? = \["(.+?)"\]', table[1], re.M)
+    shipped = {file for name, what in listed for file in (ROOT / name.replace(".", "/")).glob(what)}
+    found = {path for path in (ROOT / "alps_geo").rglob("*") if path.is_file()}
+    others = {path for path in found if path.suffix not in (".py", ".pyc", ".nbi", ".nbc")}
+    assert shipped == others
+
+
 def test_the_package_itself_holds_ten_files_at_most():
     assert len(list((ROOT / "alps_geo").glob("*.py"))) <= 10
 

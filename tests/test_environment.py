@@ -28,8 +28,11 @@ from alps_geo.scenes.rasters.raster import Raster
 
 from .conftest import SceneFactory, draw_landscape
 
-SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "n_classes": 2}
-OPTIONS = ["--tile-size", "128", "--overlap", "32", "--model", "builtin", "-k", "2"]
+SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "features": "texture", "n_classes": 2}
+OPTIONS = [
+    "--tile-size", "128", "--overlap", "32", "--model", "builtin",
+    "--features", "texture", "-k", "2",
+]  # fmt: skip
 #: EPSG code -> (a place where it is at home, square metres of a pixel of 2 units).
 SYSTEMS = {
     25832: ((500_000, 5_500_000), 4.0),
@@ -44,7 +47,7 @@ import sys
 {first}
 import alps_geo
 if __name__ == "__main__":
-    alps_geo.label(sys.argv[1], sys.argv[2], workers={workers}, model="builtin",
+    alps_geo.label(sys.argv[1], sys.argv[2], workers={workers}, model="builtin", features="texture",
                    tile_size=128, overlap=32, n_classes=2)
 """
 

@@ -23,9 +23,12 @@ from alps_geo.progress import NoProgress, RecordedProgress
 
 from .conftest import SceneFactory, draw_landscape
 
-SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "n_classes": 4}
+SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "features": "texture", "n_classes": 4}
 PROGRAM = [sys.executable, "-m", "alps_geo.cli", "label"]
-OPTIONS = ["--tile-size", "128", "--overlap", "32", "--model", "builtin", "-k", "4"]
+OPTIONS = [
+    "--tile-size", "128", "--overlap", "32", "--model", "builtin",
+    "--features", "texture", "-k", "4",
+]  # fmt: skip
 
 
 class AtThirdTile(NoProgress):
@@ -191,7 +194,7 @@ def test_too_little_memory_is_one_line(make_scene: SceneFactory, tmp_path: Path)
     pixels = np.kron(draw_landscape(150, 150), np.ones((40, 40, 1), np.uint8))
     path = make_scene(pixels, compress="lzw")
     result = subprocess.run(
-        [*PROGRAM, str(path), "-o", "out", "--tile-size", "8192", "--model", "builtin"],
+        [*PROGRAM, str(path), "-o", "out", "--tile-size", "8192", *OPTIONS[4:8]],
         capture_output=True,
         text=True,
         cwd=tmp_path,

@@ -16,7 +16,7 @@ from alps_geo.pipeline import edit_classes, label
 
 from .conftest import ROOT, SceneFactory, draw_landscape
 
-SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "n_classes": 4}
+SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "features": "texture", "n_classes": 4}
 HOSTILE = {
     0: "'; DROP TABLE segments; --",
     1: '../../etc/passwd "quoted"',

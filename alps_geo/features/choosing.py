@@ -53,7 +53,7 @@ def _choose_names(
 ) -> tuple[str, ...]:
     own = own_block(model.name)
     if settings.features == "auto":
-        return tuple(known) or (own,)
+        return tuple(known) or ((own, "cnn") if own == "texture" else (own,))
     names = settings.features.split("+")
     if "sam" in names and own != "sam":
         raise SettingsError(
@@ -97,6 +97,12 @@ def _load(name: str, settings: ModelSettings, model: MaskModel) -> FeatureSource
         from .texture import TextureSource
 
         return TextureSource()
+    if name == "cnn":
+        from .cnn import CnnSource
+
+        # The built-in model runs on the CPU; beside it a GPU gains little, and takes long to start.
+        stays = settings.device == "auto" and own_block(model.name) != "sam"
+        return CnnSource("cpu" if stays else settings.device)
     raise SettingsError(
         f"there are no features {name!r}; known: {', '.join(FEATURES)}",
         code="settings.features",

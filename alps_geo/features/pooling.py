@@ -54,9 +54,10 @@ def pool_features(spans: Spans, embedding: Embedding, shape: tuple[int, int]) ->
         weights, divisors = _weigh_as_authors(spans, shape, (rows, cols), embedding.stride)
         down = sparse.eye_array(rows)
     else:
-        weights = _weigh_across(spans, shape, cols, embedding.stride)
+        across = _upsample_axis(shape[1], cols, embedding.stride, embedding.origin[1])
+        weights = _weigh_across(spans, shape[0], across)
         divisors = spans.areas.astype(np.float64)
-        down = _upsample_axis(shape[0], rows, embedding.stride)
+        down = _upsample_axis(shape[0], rows, embedding.stride, embedding.origin[0])
     values = np.empty((len(spans), len(embedding.names)), np.float32)
     for index, plane in enumerate(embedding.values):
         # In float64, so that the mean of a constant is that constant in every tile.
@@ -88,12 +89,9 @@ def mean_colors(spans: Spans, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return (totals / spans.areas[:, np.newaxis]).astype(np.float32)
 
 
-def _weigh_across(
-    spans: Spans, shape: tuple[int, int], cols: int, stride: float
-) -> sparse.csr_array:
+def _weigh_across(spans: Spans, height: int, across: sparse.csr_array) -> sparse.csr_array:
     """Return masks' weights on cells interpolated down only, shape (n_masks, height * cols)."""
-    height, width = shape
-    across = _upsample_axis(width, cols, stride)
+    width, cols = across.shape
     sums = np.zeros((width + 1, cols))
     np.cumsum(across.toarray(), axis=0, out=sums[1:])
     row, start, stop = spans.values.astype(np.int64).T
@@ -129,9 +127,9 @@ def _weigh_as_authors(
     return sparse.csr_array(soft @ growing), np.maximum(touched, 1)
 
 
-def _upsample_axis(pixels: int, cells: int, stride: float) -> sparse.csr_array:
+def _upsample_axis(pixels: int, cells: int, stride: float, origin: float = 0.0) -> sparse.csr_array:
     """Return linear interpolation along one axis, as torch does it without aligned corners."""
-    place = np.clip((np.arange(pixels) + 0.5) / stride - 0.5, 0, cells - 1)
+    place = np.clip((np.arange(pixels) + 0.5 - origin) / stride - 0.5, 0, cells - 1)
     lower = np.floor(place).astype(np.int64)
     upper = np.minimum(lower + 1, cells - 1)
     share = place - lower

@@ -80,13 +80,14 @@ class Embedding:
     ----------
     values : ndarray of float32, shape (n_features, rows, cols)
     stride : float
-        Side of a cell in tile pixels; cell (0, 0) starts at the tile's upper left corner, and
-        cells past the tile's lower and right border are cut off.
+        Side of a cell in tile pixels; cells past the tile's lower and right border are cut off.
     names : tuple of str, length n_features
     weights : ndarray of float32, shape (n_features,)
         How much each standardised feature counts in clustering.
     as_authors : bool
         Pool as the authors of ALPS did instead of by the definition (eq. 4), for comparison.
+    origin : (float, float)
+        Row and column, in tile pixels, where cell (0, 0) starts: the tile's upper left corner.
     """
 
     values: NDArray[np.float32]
@@ -94,6 +95,7 @@ class Embedding:
     names: tuple[str, ...]
     weights: NDArray[np.float32]
     as_authors: bool = False
+    origin: tuple[float, float] = (0.0, 0.0)
 
 
 class MaskModel(Protocol):

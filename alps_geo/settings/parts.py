@@ -14,7 +14,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 FEATURE_MODES = ("corrected", "paper")
 PRECISIONS = ("fp32", "bf16")
 #: Blocks of features, in the order of their columns.
-FEATURES = ("texture", "sam")
+FEATURES = ("texture", "sam", "cnn")
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,8 @@ class ModelSettings(SettingsPart):
     features: str = setting(
         "auto",
         "What segments are told apart by, joined by +: texture (colour, texture and shape), sam"
-        " (SAM's embedding); or auto: the mask model's own.",
+        " (SAM's embedding), cnn (a small learned network); or auto: texture+cnn with builtin, sam"
+        " with SAM.",
         metavar="BLOCKS",
     )
 

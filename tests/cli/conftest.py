@@ -11,7 +11,10 @@ from alps_geo.cli.main import cli
 
 from ..conftest import draw_landscape
 
-SMALL = ("--tile-size", "192", "--overlap", "64", "-k", "5", "--model", "builtin")
+SMALL = (
+    "--tile-size", "192", "--overlap", "64", "-k", "5", "--model", "builtin",
+    "--features", "texture",
+)  # fmt: skip
 
 
 def run(*arguments):

@@ -42,7 +42,8 @@ def test_the_shared_odd_files_are_at_hand(shared_data: Path) -> None:
 def test_an_odd_file_is_labelled_or_refused_in_one_line(
     name: str, expected: str, tmp_path: Path
 ) -> None:
-    arguments = ["label", str(SHARED / name), "-o", str(tmp_path / "out"), "--model", "builtin"]
+    chosen = ["--model", "builtin", "--features", "texture"]
+    arguments = ["label", str(SHARED / name), "-o", str(tmp_path / "out"), *chosen]
     outcome = CliRunner().invoke(cli, [*arguments, "-k", "2"])
     if expected == "refuse":
         assert outcome.exit_code in (1, 2)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import alps_geo
 from alps_geo.classes.model import ClassModel
 from alps_geo.classes.schema import FeatureBlock, FeatureSchema
-from alps_geo.errors import ModelError, SettingsError
+from alps_geo.errors import ModelError, RunError, SettingsError
 from alps_geo.features.choosing import choose_sources
 from alps_geo.features.pooling import Features
 from alps_geo.features.sources import EmbeddingSource, TileView, describe_masks
@@ -61,35 +61,32 @@ def names(model: str, features: str = "auto") -> list[str]:
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        ("builtin", ["texture"]), ("sam-vit-b", ["sam"]), ("mobile-sam", ["sam"]),
+        ("builtin", ["texture", "cnn"]), ("sam-vit-b", ["sam"]), ("mobile-sam", ["sam"]),
         ("mine", ["mine"]),
     ],
 )  # fmt: skip
-def test_auto_means_the_mask_models_own_features(model: str, expected: list[str]) -> None:
+def test_auto_has_the_network_beside_the_built_in_model_only(
+    model: str, expected: list[str]
+) -> None:
     assert names(model) == expected
 
 
 def test_blocks_come_in_one_order_however_they_are_named() -> None:
-    assert names("sam-vit-b", "sam+texture") == names("sam-vit-b", "texture+sam")
-    assert names("sam-vit-b", "texture+sam") == ["texture", "sam"]
-
-
-@pytest.mark.parametrize("words", ["wild", "texture+texture", "auto+texture", ""])
-def test_features_that_are_not_there_are_refused_with_those_that_are(words: str) -> None:
-    with pytest.raises(SettingsError, match="`features` must be auto, or some of texture, sam"):
-        ModelSettings(features=words)
+    assert names("builtin", "cnn+texture") == names("builtin", "texture+cnn")
+    assert names("sam-vit-b", "cnn+sam+texture") == ["texture", "sam", "cnn"]
+    assert names("builtin", "cnn") == ["cnn"]
 
 
 def test_classes_with_features_of_a_later_version_are_refused_by_their_name() -> None:
     model = NamedModel("builtin")
     later = (FeatureBlock("texture", model.checksum), FeatureBlock("later", "1"))
-    with pytest.raises(SettingsError, match="there are no features 'later'; known: texture, sam"):
+    with pytest.raises(SettingsError, match="no features 'later'; known: texture, sam, cnn"):
         choose_sources(ModelSettings(), model, present=later)
 
 
 def test_the_embedding_of_a_model_that_is_not_there_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"`features` 'texture\+sam' needs SAM.* is 'builtin'"):
-        names("builtin", "texture+sam")
+    with pytest.raises(SettingsError, match=r"`features` 'sam\+cnn' needs SAM.* is 'builtin'"):
+        names("builtin", "sam+cnn")
 
 
 def view(make_scene: SceneFactory) -> TileView:
@@ -180,26 +177,63 @@ def textured(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def learned(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Label the scene as it is by default."""
+    out = tmp_path_factory.mktemp("runs") / "both"
+    alps_geo.label(scene, out, **SMALL)
+    return out
+
+
 def columns(out: Path) -> tuple[str, ...]:
     return load_segments(out / "run" / "land").feature_names
 
 
-def test_by_default_a_run_is_as_those_of_versions_that_knew_no_blocks(
-    scene: Path, textured: Path, tmp_path: Path
+def test_a_run_stores_every_block_for_every_segment(learned: Path, textured: Path) -> None:
+    ours, theirs = (load_segments(out / "run" / "land") for out in (learned, textured))
+    assert ours.feature_names[:15] == theirs.feature_names
+    assert [name[:4] for name in ours.feature_names[15:]] == ["cnn."] * 48
+    assert (ours.features[:, :15] == theirs.features).all()
+    assert np.isfinite(ours.features).all()
+    record = json.loads((learned / "run.json").read_text())
+    assert [block["name"] for block in record["features"]] == ["texture", "cnn"]
+    blocks = ClassModel.load(learned).schema.blocks
+    assert [block.name for block in blocks] == ["texture", "cnn"]
+
+
+def test_a_run_of_a_version_that_knew_no_blocks_goes_on_with_its_own(
+    scene: Path, textured: Path
 ) -> None:
     manifest = json.loads((textured / "run" / "manifest.json").read_text())
     assert "features" not in manifest
-    alps_geo.label(scene, tmp_path / "auto", **SMALL)
-    for name in ("labels.tif", "classes.safetensors"):
-        assert (tmp_path / "auto" / name).read_bytes() == (textured / name).read_bytes()
-    record = json.loads((textured / "run.json").read_text())
-    assert [block["name"] for block in record["features"]] == ["texture"]
+    alps_geo.label(scene, textured, **SMALL)  # finished: nothing to do
+    assert len(columns(textured)) == 15
+
+
+def test_a_run_with_other_features_than_those_asked_for_is_refused(
+    scene: Path, textured: Path, learned: Path
+) -> None:
+    for out, features in ((textured, "texture+cnn"), (learned, "texture")):
+        with pytest.raises(RunError, match=r"holds another run \(features is"):
+            alps_geo.label(scene, out, features=features, **SMALL)
 
 
 def test_classes_that_are_applied_say_which_features_a_new_run_has(
     scene: Path, textured: Path, tmp_path: Path
 ) -> None:
     alps_geo.label(scene, tmp_path / "new", classes=textured, **SMALL)
-    assert columns(tmp_path / "new") == columns(textured)
+    assert len(columns(tmp_path / "new")) == 15
     labels = [(out / "labels.tif").read_bytes() for out in (textured, tmp_path / "new")]
     assert labels[0] == labels[1]
+
+
+def test_classes_of_other_features_are_refused_with_the_remedy(
+    scene: Path, textured: Path, learned: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=r"label with `features=texture\+cnn`"):
+        alps_geo.label(scene, tmp_path / "new", classes=learned, features="texture", **SMALL)
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(ModelError, match=r"features 'texture', not 'texture\+cnn'"):
+        alps_geo.classify(learned, classes=textured)
+    with pytest.raises(ModelError, match=r"features 'texture\+cnn', not 'texture'"):
+        alps_geo.info(scene, classes=learned, features="texture", model="builtin")

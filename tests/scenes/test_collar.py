@@ -26,6 +26,7 @@ from alps_geo.settings import SceneSettings
 from ..conftest import SceneFactory
 
 SIDE = 320
+BUILTIN = {"model": "builtin", "features": "texture"}
 JPEG = {"compress": "jpeg", "photometric": "ycbcr", "tiled": True}
 BLOCKS = {"blockxsize": 64, "blockysize": 64}
 
@@ -296,7 +297,7 @@ def test_labels_end_where_the_collar_begins(make_scene: SceneFactory, tmp_path: 
         out = tmp_path / f"out-{tolerance}-{workers}"
         options = {"nodata_tolerance": tolerance, "workers": workers, "fill": 256}
         tiles = {"tile_size": 128, "overlap": 32}
-        found = label(path, out, model="builtin", n_classes=2, nodata=0, **options, **tiles)
+        found = label(path, out, n_classes=2, nodata=0, **BUILTIN, **options, **tiles)
         with rasterio.open(found.label_paths[0]) as file:
             shares[tolerance, workers] = file.read(1) != 255
     assert np.array_equal(shares[80, 1], shares[80, 2])

@@ -26,7 +26,7 @@ from alps_geo.settings import SceneSettings
 
 from ..conftest import SceneFactory, draw_landscape
 
-SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "n_classes": 2}
+SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "features": "texture", "n_classes": 2}
 #: Systems, and a place in longitude and latitude where their metres are none, or far from it.
 STRETCHED = {
     "Web Mercator at 60 N": ("EPSG:3857", 10, 60),

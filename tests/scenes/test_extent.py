@@ -21,7 +21,7 @@ from alps_geo.settings import SceneSettings
 
 from ..conftest import SceneFactory, draw_landscape
 
-SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "n_classes": 4}
+SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "features": "texture", "n_classes": 4}
 #: Rows and columns of the area, in pixels of the scene.
 ROWS, COLS = slice(210, 330), slice(305, 455)
 

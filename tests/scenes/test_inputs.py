@@ -29,7 +29,7 @@ from alps_geo.settings import SceneSettings
 from ..conftest import SceneFactory, draw_landscape
 from ..range_server import SENT, WHOLE, Counts, serving
 
-SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "n_classes": 3}
+SMALL = {"tile_size": 128, "overlap": 32, "model": "builtin", "features": "texture", "n_classes": 3}
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
 
 

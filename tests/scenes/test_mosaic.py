@@ -176,7 +176,7 @@ def test_missing_pixels_are_neither_stretched_nor_labelled_nor_counted(
     assert min(measure_stretch([scene], skip_unreadable=True).low) >= 50
     outputs = label(
         mosaic, tmp_path / "out", model="builtin", tile_size=64, overlap=16, n_classes=2,
-        skip_unreadable=True,
+        skip_unreadable=True, features="texture",
     )  # fmt: skip
     with rasterio.open(outputs.label_paths[0]) as file:
         pixels = file.read(1)

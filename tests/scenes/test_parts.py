@@ -197,7 +197,8 @@ def test_pages_of_one_file_are_two_scenes_of_a_run(
     path = make_scene(draw_landscape(80, 90))
     make_scene(draw_landscape(80, 90, seed=1), APPEND_SUBDATASET="YES")
     names = [f"GTIFF_DIR:{number}:{path}" for number in (1, 2)]
-    run = label(names, tmp_path / "out", model="builtin", tile_size=64, overlap=16, n_classes=2)
+    small = {"tile_size": 64, "overlap": 16, "n_classes": 2}
+    run = label(names, tmp_path / "out", model="builtin", features="texture", **small)
     assert [file.name for file in run.label_paths] == ["scene_1.labels.tif", "scene_2.labels.tif"]
 
 
