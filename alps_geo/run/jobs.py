@@ -47,15 +47,15 @@ class Job:
     path : Path
         Where the result goes.
     settings : Settings
-    features : tuple of str
-        Names of the blocks of features.
+    features : tuple of str or FeatureSource
+        Names of the blocks of features, or the sources themselves.
     """
 
     scene: Scene
     tile: Tile
     path: Path
     settings: Settings
-    features: tuple[str, ...]
+    features: tuple[str | FeatureSource, ...]
 
     def travelling(self) -> Job:
         """Return the job with paths that hold in any working directory."""
@@ -69,9 +69,11 @@ def _process_model(settings: Settings) -> MaskModel:
 
 
 @lru_cache(maxsize=1)
-def _process_sources(names: tuple[str, ...], settings: Settings) -> tuple[FeatureSource, ...]:
+def _process_sources(
+    blocks: tuple[str | FeatureSource, ...], settings: Settings
+) -> tuple[FeatureSource, ...]:
     """Return this process's sources of features, loaded once."""
-    return load_features(names, settings.model, _process_model(settings))
+    return load_features(blocks, settings.model, _process_model(settings))
 
 
 def run_job(job: Job) -> str:

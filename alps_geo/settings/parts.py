@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..errors import SettingsError
 from .declaration import SettingsPart, check, setting
+from .features import RASTER, split_features, split_raster
 
 STRETCHES = ("percentile", "minmax", "none")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -221,19 +222,22 @@ class ModelSettings(SettingsPart):
     features: str = setting(
         "auto",
         "What segments are told apart by, joined by +: texture (colour, texture and shape), sam"
-        " (SAM's embedding), cnn (a small learned network); or auto: texture+cnn with builtin, sam"
-        " with SAM.",
+        " (SAM's embedding), cnn (a small learned network), raster:FILE (another raster of the"
+        " place, such as heights or embeddings); or auto: texture+cnn with builtin, sam with SAM.",
         metavar="BLOCKS",
     )
 
     def __post_init__(self) -> None:
         """Check every value."""
         super().__post_init__()
-        words = self.features.split("+")
+        words = split_features(self.features, FEATURES)
+        rasters = [word for word in words if word.startswith(RASTER)]
         check(
-            words == ["auto"] or (set(words) <= set(FEATURES) and len(set(words)) == len(words)),
+            {*words} <= {"auto", *FEATURES, *rasters}
+            and len({*words}) == len(words)
+            and all(split_raster(word)[1] for word in rasters),
             "features",
-            f"must be auto, or some of {', '.join(FEATURES)} joined by +",
+            f"must be some of auto, {', '.join(FEATURES)}, raster:FILE, each once, joined by +",
             self.features,
         )
 
