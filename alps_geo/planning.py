@@ -148,7 +148,7 @@ def prepare(
     if classes is not None:
         classes.schema.require_model(model.name, model.checksum)
     present = _features_there(folder, settings, model)
-    sources = choose_sources(settings.model, model, classes, present)
+    sources = choose_sources(settings.model, model, list(opened.values()), classes, present)
     lay_over(sources, opened.values(), progress)
     if follows_colour(model):
         opened = find_blocks(opened, progress, skip_unreadable=skip_unreadable)

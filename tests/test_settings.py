@@ -17,7 +17,7 @@ from alps_geo.settings import ClassSettings, Settings, all_settings, option_name
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"bands": (1, 2)}, "`bands` must name one or three bands, not 2"),
+        ({"bands": (1, 2)}, "`bands` must name one band, or three or more, not 2"),
         ({"bands": (0, 1, 2)}, "`bands` are counted from 1, not 0"),
         ({"stretch": "wild"}, "`stretch` must be one of percentile, minmax, none, not 'wild'"),
         ({"gsd": 0.0}, "`gsd` must be above 0"),

@@ -12,6 +12,7 @@ from ..progress import Progress
 from ..scenes.scene import Scene
 from ..settings import FEATURES, ModelSettings
 from ..settings.features import RASTER, split_features, split_raster
+from .bands import BandsSource, open_bands
 from .raster import RasterSource, open_source, require_names
 from .sources import EmbeddingSource, FeatureSource, blocks_of
 
@@ -19,6 +20,7 @@ from .sources import EmbeddingSource, FeatureSource, blocks_of
 def choose_sources(
     settings: ModelSettings,
     model: MaskModel,
+    scenes: Sequence[Scene],
     classes: ClassModel | None = None,
     present: Sequence[FeatureBlock] = (),
 ) -> tuple[FeatureSource, ...]:
@@ -28,6 +30,8 @@ def choose_sources(
     ----------
     settings : ModelSettings
     model : MaskModel
+    scenes : sequence of Scene
+        One or more.
     classes : ClassModel, optional
         To be applied: `auto` means its blocks.
     present : sequence of FeatureBlock
@@ -48,7 +52,8 @@ def choose_sources(
     """
     known = present if classes is None else classes.schema.blocks
     blocks = _choose_blocks(settings, model, [block.name for block in known])
-    sources = load_features(blocks, settings, model)
+    opened = [open_bands(scenes) if block == "bands" else block for block in blocks]
+    sources = load_features(opened, settings, model)
     if classes is not None:
         classes.schema.require(blocks_of(sources))
     return sources
@@ -120,14 +125,18 @@ def load_features(
 
 
 def travelling(sources: Sequence[FeatureSource]) -> tuple[str | FeatureSource, ...]:
-    """Return blocks as other processes get them: names, and rasters, which are light, as they are.
+    """Return blocks as other processes get them: names, or, where they are light, themselves.
 
     Parameters
     ----------
     sources : sequence of FeatureSource
     """
+    moving = [
+        source.anchored() if isinstance(source, RasterSource) else source for source in sources
+    ]
     return tuple(
-        source.anchored() if isinstance(source, RasterSource) else source.name for source in sources
+        source if isinstance(source, RasterSource | BandsSource) else source.name
+        for source in moving
     )
 
 
@@ -137,7 +146,7 @@ def contents_of(sources: Sequence[FeatureSource]) -> dict[str, str]:
 
 
 def lay_over(sources: Sequence[FeatureSource], scenes: Iterable[Scene], progress: Progress) -> None:
-    """Tell how rasters cover scenes.
+    """Tell how rasters cover scenes, and which bands of them count.
 
     Parameters
     ----------
@@ -154,6 +163,8 @@ def lay_over(sources: Sequence[FeatureSource], scenes: Iterable[Scene], progress
         for source in sources:
             if isinstance(source, RasterSource):
                 source.lay_over(scene, progress)
+            elif isinstance(source, BandsSource):
+                source.tell(scene, progress)
 
 
 def _load(name: str, settings: ModelSettings, model: MaskModel) -> FeatureSource:

@@ -26,6 +26,7 @@ from ..scenes.placement import LATTICE, Placement, Purpose, connect
 from ..scenes.rasters.measured import (
     Measured,
     describe_bands,
+    name_bands,
     read_measured,
     spread_windows,
     typical_values,
@@ -67,10 +68,7 @@ class RasterSource:
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """What the bands are called, each otherwise: by their descriptions, if these differ."""
-        named = [band.name for band in self.bands]
-        if all(named) and len(set(named)) == len(named):
-            return tuple(named)
-        return tuple(f"band_{band.number}" for band in self.bands)
+        return name_bands(self.bands)
 
     @property
     def checksum(self) -> str:

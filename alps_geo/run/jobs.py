@@ -208,13 +208,18 @@ def _read_job(job: Job) -> _Pixels:
     try:
         return _read(job.scene, job.tile)
     except ReadError as error:
-        if not job.settings.run.skip_unreadable:
-            text = f"tile {job.tile.name}: {error}"
-            raise ReadError(text, code=error.code, **error.values) from error
-        window = job.tile.window
-        shape = window.height, window.width
-        rgb, valid = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
-        return _Pixels(job.scene, window, rgb, valid, 0.0, str(error))
+        return _skip(job, error)
+
+
+def _skip(job: Job, error: ReadError) -> _Pixels:
+    """Return a tile that cannot be read as one without a valid pixel, unless it shall not be."""
+    if not job.settings.run.skip_unreadable:
+        text = f"tile {job.tile.name}: {error}"
+        raise ReadError(text, code=error.code, **error.values) from error
+    window = job.tile.window
+    shape = window.height, window.width
+    rgb, valid = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
+    return _Pixels(job.scene, window, rgb, valid, 0.0, str(error))
 
 
 def _find(model: MaskModel, group: Sequence[_Pixels]) -> Iterator[_Found | None]:
@@ -230,7 +235,12 @@ def _finish(
     job: Job, pixels: _Pixels, found: _Found | None, sources: Sequence[FeatureSource]
 ) -> str:
     """Write the result of a tile, and return the tile's name."""
-    write_tile(job.path, _describe(pixels, found, sources, job.settings.gate))
+    try:
+        result = _describe(pixels, found, sources, job.settings.gate)
+    except ReadError as error:
+        # Of bands or rasters that only features are made of.
+        result = _empty_result(_skip(job, error))
+    write_tile(job.path, result)
     return job.tile.name
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from .blocks import MARGIN, Blocks, known_pixels, smooth_colour
 from .fingerprint import fingerprint
 from .grid import Grid, Window
 from .paths import shown_name
+from .rasters.measured import Measured, read_measured
 from .rasters.raster import Raster, open_raster
 from .resampling import Axis, resample, source_window
 from .stretch import Stretch
@@ -168,6 +169,38 @@ class Scene:
         """
         return self._read_grid(window, self.raster.read)
 
+    def read_bands(self, window: Window, bands: Sequence[Measured]) -> NDArray[np.float64]:
+        """Read bands of a window of the grid as measurements.
+
+        Parameters
+        ----------
+        window : Window
+            Inside the grid.
+        bands : sequence of Measured
+            Of the scene's file.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_bands, height, width)
+            NaN where a band was not measured, and outside of the area of interest.
+        """
+        values = np.full((len(bands), window.height, window.width), np.nan)
+        wanted, axes = self.wanted(window), self._axes
+        if wanted is None:
+            return values
+        place = wanted.shift(self.part.row, self.part.col)
+        corner = window.shift(self.part.row, self.part.col)
+        for part in cut(place, *[_side(axes)] * 2):
+            rows, cols = part.shift(-corner.row, -corner.col).slices
+            if axes is None:
+                values[:, rows, cols] = read_measured(self.raster, bands, part)
+                continue
+            found = read_measured(self.raster, bands, source_window(part, *axes))
+            for index, band in enumerate(found):
+                (fine,), known = resample(band[np.newaxis], np.isfinite(band), part, axes)
+                values[index, rows, cols] = np.where(known, fine, np.nan)
+        return values
+
     def _read_grid(self, window: Window, read: _Read) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         axes, wanted = self._axes, self.wanted(window)
         if wanted is None:
@@ -267,12 +300,17 @@ class Scene:
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         pixels = np.zeros((3, window.height, window.width))
         valid = np.zeros((window.height, window.width), bool)
-        side = max(1, int(math.sqrt(CHUNK_PX) / max(axes[0].factor, axes[1].factor)))
-        for part in cut(window, side, side):
+        for part in cut(window, *[_side(axes)] * 2):
             values, known = read(source_window(part, *axes))
             rows, cols = part.shift(-window.row, -window.col).slices
             pixels[:, rows, cols], valid[rows, cols] = resample(values, known, part, axes)
         return pixels, valid
+
+
+def _side(axes: tuple[Axis, Axis] | None) -> int:
+    """Return the side of a window of the grid that is read at once."""
+    factor = 1.0 if axes is None else max(axis.factor for axis in axes)
+    return max(1, int(math.sqrt(CHUNK_PX) / factor))
 
 
 def open_scene(path: str, settings: SceneSettings) -> Scene:

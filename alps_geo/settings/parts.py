@@ -15,7 +15,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 FEATURE_MODES = ("corrected", "paper")
 PRECISIONS = ("fp32", "bf16")
 #: Blocks of features, in the order of their columns.
-FEATURES = ("texture", "sam", "cnn")
+FEATURES = ("texture", "sam", "cnn", "bands")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class SceneSettings(SettingsPart):
 
     bands: tuple[int, ...] = setting(
         (),
-        "Bands to use as red, green, blue, counted from 1: three, or one for a grey scene."
+        "Bands to use as red, green, blue, counted from 1: three, or one for a grey scene; of four"
+        " and more the first three, and all of them count with the features 'bands'."
         "  [default: the RGB bands the file declares, else the first three]",
         metavar="R,G,B",
     )
@@ -81,13 +82,21 @@ class SceneSettings(SettingsPart):
         """Check every value."""
         super().__post_init__()
         number, lowest = len(self.bands), min(self.bands, default=1)
-        check(number in (0, 1, 3), "bands", "must name one or three bands", number)
+        check(number != 2, "bands", "must name one band, or three or more", number)
+        if number > 3:
+            once = len({*self.bands}) == number
+            check(once, "bands", "must name each band once, where four or more", self.bands)
         check(lowest >= 1, "bands", "are counted from 1", lowest)
         self._check_limits()
         # NaN and infinity never hold data; NaN would also differ from itself when a run goes on.
         finite = self.nodata is None or math.isfinite(self.nodata)
         check(finite, "nodata", "must be a finite number, or be left out", self.nodata)
         check(self.gsd is None or self.gsd > 0, "gsd", "must be above 0 metres", self.gsd)
+
+    @property
+    def counted_bands(self) -> tuple[int, ...]:
+        """The bands that count as features, in their order; empty where all do."""
+        return self.bands if len(self.bands) > 3 else ()
 
     def _check_limits(self) -> None:
         limits, percentiles = self.stretch_range, self.stretch_percentiles
@@ -222,8 +231,9 @@ class ModelSettings(SettingsPart):
     features: str = setting(
         "auto",
         "What segments are told apart by, joined by +: texture (colour, texture and shape), sam"
-        " (SAM's embedding), cnn (a small learned network), raster:FILE (another raster of the"
-        " place, such as heights or embeddings); or auto: texture+cnn with builtin, sam with SAM.",
+        " (SAM's embedding), cnn (a small learned network), bands (all bands of the file),"
+        " raster:FILE (another raster of the place, such as heights or embeddings); or auto:"
+        " texture+cnn with builtin, sam with SAM.",
         metavar="BLOCKS",
     )
 

@@ -135,8 +135,8 @@ run.json (the record).</p>"""
             return "Give an area of interest as polygons or as an extent, not both"
         chosen = parameters.get("BANDS")
         bands = self.parameterAsInts(parameters, "BANDS", context) if chosen else []
-        if len(bands) not in (0, 1, 3):
-            return f"Choose three bands (red, green, blue), or one, or none; not {len(bands)}"
+        if len(bands) == 2:
+            return "Choose three bands (red, green, blue) and any more, or one, or none; not 2"
         for name, what in (("CLASSES", "Class model"), ("CHECKPOINT", "SAM checkpoint")):
             path = self.path(parameters, name, context)
             if path and not os.path.exists(path):  # noqa: PTH110 - an odd text is no path, no error

@@ -75,7 +75,7 @@ def test_bands_are_numbers_with_commas():
         (["--bands", "red"], "'red' is not a list of band numbers such as 3,2,1"),
         (["--stretch-range", "low,high"], "'low,high' is not a list of numbers such as 2,98"),
         (["--stretch-percentiles", "98,2"], "must be a lower and a higher number from 0 to 100"),
-        (["--bands", "1,2"], "--bands must name one or three bands, not 2"),
+        (["--bands", "1,2"], "--bands must name one band, or three or more, not 2"),
         (
             ["--overlap", "3"],
             "--overlap must be an even number from 0 to half of --tile-size (512)",

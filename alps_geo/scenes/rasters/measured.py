@@ -16,9 +16,12 @@ from rasterio.windows import Window as RasterioWindow
 from ..grid import Window
 from .datasets import SAMPLE_SIDE, opened
 from .raster import Raster
+from .spectral import Signs, find_lights
 
 #: AlphaEarth's embeddings have this many bands of int8, with squared values and a gap of their own.
 _EMBEDDING_BANDS, _EMBEDDING_GAP, _EMBEDDING_SCALE = 64, -128.0, 127.5
+#: Where files say which satellite they are of.
+_SENSORS = ("SPACECRAFT_ID", "SPACECRAFT_NAME", "SATELLITE", "SENSOR", "SENSOR_ID", "platform")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,12 @@ class Measured:
         What turns the file's numbers into measurements: number * scale + offset.
     is_squared : bool
         True where numbers are AlphaEarth's int8: sign(x) * (x / 127.5) ** 2.
+    light : str
+        Which part of the light it measures, such as `nir`; empty where that is not known.
+    unit : str
+        Of the measurements, as the file says.
+    is_whole : bool
+        True where the file has whole numbers, which only `scale` makes measurements of.
     """
 
     number: int
@@ -45,6 +54,9 @@ class Measured:
     scale: float = 1.0
     offset: float = 0.0
     is_squared: bool = False
+    light: str = ""
+    unit: str = ""
+    is_whole: bool = False
 
     def convert(self, numbers: NDArray[Any]) -> NDArray[np.float64]:
         """Turn the file's numbers into measurements; NaN where there is none."""
@@ -62,11 +74,16 @@ class Measured:
         return values
 
 
+@lru_cache(maxsize=64)
 def describe_bands(raster: Raster) -> tuple[Measured, ...]:
-    """Return what the file says of all its bands but a mask."""
+    """Return what the file says of all its bands of real numbers, without a mask."""
     with opened(raster.path) as dataset:
-        count = dataset.count
-        is_embedding = count == _EMBEDDING_BANDS and set(dataset.dtypes) == {"int8"}
+        count, dtypes = dataset.count, dataset.dtypes
+        is_embedding = count == _EMBEDDING_BANDS and set(dtypes) == {"int8"}
+        lights = find_lights(
+            [_signs(dataset, band) for band in range(1, count + 1)],
+            [raster.stem, *(dataset.tags().get(key, "") for key in _SENSORS)],
+        )
         return tuple(
             Measured(
                 number=band,
@@ -75,10 +92,41 @@ def describe_bands(raster: Raster) -> tuple[Measured, ...]:
                 scale=float(dataset.scales[band - 1]),
                 offset=float(dataset.offsets[band - 1]),
                 is_squared=is_embedding,
+                light=lights[band - 1],
+                unit=(dataset.units[band - 1] or "").strip(),
+                is_whole=np.dtype(dtypes[band - 1]).kind in "iu",
             )
             for band in range(1, count + 1)
-            if band != raster.alpha
+            if band != raster.alpha and not dtypes[band - 1].startswith("complex")
         )
+
+
+def name_bands(bands: Sequence[Measured]) -> tuple[str, ...]:
+    """Return what to call bands, each otherwise: by their descriptions, if these differ."""
+    named = [band.name for band in bands]
+    if all(named) and len(set(named)) == len(named):
+        return tuple(named)
+    return tuple(f"band_{band.number}" for band in bands)
+
+
+def _signs(dataset: DatasetReader, band: int) -> Signs:
+    """Return what tells a band's light."""
+    tags: dict[str, str] = {}
+    # ENVI lists the wavelengths of all bands in one text: {0.44, 0.55, ...}.
+    for key, text in dataset.tags(ns="ENVI").items():
+        listed = [part.strip() for part in text.strip("{} ").split(",")]
+        if key.lower() == "wavelength" and len(listed) == dataset.count:
+            tags["wavelength"] = listed[band - 1]
+        elif key.lower().startswith("wavelength_unit"):
+            tags["wavelength_units"] = text
+    for namespace in ("IMAGERY", None):
+        # Rasterio takes eo:common_name=red apart at the colon.
+        found = [f"{key}={text}" for key, text in dataset.tags(band, ns=namespace).items()]
+        pairs = [text.replace("eo=", "eo:", 1).partition("=") for text in found]
+        tags |= {key.lower(): text for key, _, text in pairs}
+    return Signs(
+        (dataset.descriptions[band - 1] or "").strip(), tags, dataset.colorinterp[band - 1].name
+    )
 
 
 def _nodata(raster: Raster, dataset: DatasetReader, band: int) -> float | None:
