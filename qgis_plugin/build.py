@@ -52,8 +52,8 @@ def describe_settings() -> dict[str, Any]:
 
 def _describe(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> dict[str, Any]:
     kind = typing.get_type_hints(part.default_factory)[item.name]
-    optional = isinstance(kind, types.UnionType)
-    if optional:
+    optional = type(None) in typing.get_args(kind)
+    if isinstance(kind, types.UnionType):
         kind = next(member for member in typing.get_args(kind) if member is not type(None))
     flags = item.metadata.get("flags", (f"--{item.name.replace('_', '-')}",))
     kept = {

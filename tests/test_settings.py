@@ -101,7 +101,7 @@ def test_settings_that_came_later_are_nothing_where_nobody_chose_them(name: str)
         ({"gsd": "2"}, "`gsd` must be a number, not '2'"),
         ({"overwrite": 1}, "`overwrite` must be True or False, not 1"),
         ({"aoi": 5}, "`aoi` must be text, not 5"),
-        ({"bands": "321"}, "`bands` must be a sequence"),
+        ({"bands": "321"}, "`bands` must be numbers of bands, or pca, not '321'"),
         ({"bands": 3}, "`bands` must be a sequence"),
         ({"bands": (1.5, 2, 3)}, "`bands` must be a whole number, not 1.5"),
     ],

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import SceneError
 from ..progress import Progress
-from ..scenes.rasters.measured import Measured, describe_bands, name_bands, typical_values
+from ..scenes.rasters.measured import Measured, name_bands, typical_values
 from ..scenes.scene import Scene
 from ..scenes.spans import Spans
 from .pooling import Features
@@ -97,7 +97,7 @@ class BandsSource:
 
     def describe(self, tile: TileView, spans: Spans) -> Features:
         """Describe masks by the bands of the scene; see `FeatureSource.describe`."""
-        scene, bands = tile.scene, choose_bands(tile.scene)
+        scene, bands = tile.scene, tile.scene.measured
         places, count = spans.places(tile.window.width), len(self.statistics)
         values = np.zeros((len(spans), len(self.columns)))
         for index, band in enumerate(bands):
@@ -185,18 +185,6 @@ def _sort_groups(values: NDArray[np.float32], sizes: NDArray[np.int64]) -> NDArr
     return ordered
 
 
-def choose_bands(scene: Scene) -> tuple[Measured, ...]:
-    """Return the bands of a scene that count: those that the user names, if four or more, or all.
-
-    Parameters
-    ----------
-    scene : Scene
-    """
-    chosen = scene.settings.counted_bands
-    bands = {band.number: band for band in describe_bands(scene.raster)}
-    return tuple(bands[number] for number in chosen) if chosen else tuple(bands.values())
-
-
 def open_bands(scenes: Sequence[Scene]) -> BandsSource:
     """Return the source of the bands that all scenes have.
 
@@ -210,9 +198,9 @@ def open_bands(scenes: Sequence[Scene]) -> BandsSource:
     SceneError
         If scenes have other bands than the first one.
     """
-    source = BandsSource(choose_bands(scenes[0]))
+    source = BandsSource(scenes[0].measured)
     for scene in scenes[1:]:
-        other = BandsSource(choose_bands(scene))
+        other = BandsSource(scene.measured)
         if other.checksum != source.checksum:
             raise SceneError(
                 f"{scene.name}: has other bands ({_listed(other)}) than {scenes[0].name}"

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import SettingsError
 from .declaration import json_key, option_name
 from .parts import (
+    COMPONENTS,
     FEATURES,
     STRETCHES,
     ClassSettings,
@@ -26,6 +27,7 @@ from .parts import (
 )
 
 __all__ = [
+    "COMPONENTS",
     "FEATURES",
     "STRETCHES",
     "ClassSettings",

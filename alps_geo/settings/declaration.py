@@ -94,7 +94,9 @@ def _as_declared(name: str, value: object, kind: Any) -> object:  # noqa: ANN401
     if isinstance(kind, types.UnionType):
         if value is None:
             return None
-        kind = next(member for member in typing.get_args(kind) if member is not type(None))
+        members = [member for member in typing.get_args(kind) if member is not type(None)]
+        # Numbers, or a word that stands for them.
+        kind = str if str in members and isinstance(value, str) else members[0]
     if typing.get_origin(kind) is tuple:
         (inner, _) = typing.get_args(kind)
         if isinstance(value, str) or not isinstance(value, Iterable):

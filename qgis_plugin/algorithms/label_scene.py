@@ -11,6 +11,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFolderDestination,
@@ -95,6 +96,12 @@ run.json (the record).</p>"""
         self.addParameter(extent)
         for name in self.BASIC:
             self.addParameter(make_parameter(name))
+        components = QgsProcessingParameterBoolean(
+            "COMPONENTS", "Principal components of all bands instead of three bands", False
+        )
+        components.setHelp("Masks are made from the first three principal components.")
+        components.setFlags(components.flags() | ADVANCED)
+        self.addParameter(components)
         self.addParameter(make_parameter("features", advanced=True))
         rasters_of_features = QgsProcessingParameterMultipleLayers(
             "FEATURE_RASTERS",
@@ -135,6 +142,8 @@ run.json (the record).</p>"""
             return "Give an area of interest as polygons or as an extent, not both"
         chosen = parameters.get("BANDS")
         bands = self.parameterAsInts(parameters, "BANDS", context) if chosen else []
+        if bands and self.parameterAsBool(parameters, "COMPONENTS", context):
+            return "Choose bands, or principal components of all bands, not both"
         if len(bands) == 2:
             return "Choose three bands (red, green, blue) and any more, or one, or none; not 2"
         for name, what in (("CLASSES", "Class model"), ("CHECKPOINT", "SAM checkpoint")):
@@ -173,6 +182,8 @@ run.json (the record).</p>"""
         out = self._folder
         arguments = ["label", self._scene, "-o", out]
         arguments += to_arguments(self, self._settings(), parameters, context)
+        if self.parameterAsBool(parameters, "COMPONENTS", context):
+            arguments += ["--bands", "pca"]
         arguments += self._features(parameters, context)
         area = self._write_area(parameters, context)
         if area is not None:

@@ -295,6 +295,19 @@ def test_a_web_map_is_refused_with_the_remedy(provider):
     assert "export it first" in rasters.problem(layer)
 
 
+def test_principal_components_may_make_the_picture(engine, provider, run, scene, tmp_path):
+    parameters = {"INPUT": scene, "MODEL": "builtin", "N_CLASSES": 3, "COMPONENTS": True}
+    parameters["OUTPUT"] = str(tmp_path / "out")
+    record = read_record(run("label_scene", parameters))
+    assert record["settings"]["scene"]["bands"] == "pca"
+    assert len(record["stretch"]["components"]["mean"]) == 3
+    algorithm = provider.algorithm("label_scene")
+    context = QgsProcessingContext()
+    holds, message = algorithm.checkParameterValues({**parameters, "BANDS": [1, 2, 3]}, context)
+    assert not holds
+    assert message == "Choose bands, or principal components of all bands, not both"
+
+
 def test_layers_become_blocks_of_features_called_as_they_are(engine, run, scene, tmp_path):
     from osgeo import gdal
 

@@ -312,7 +312,7 @@ def _find_part(dataset: DatasetReader, name: str, settings: SceneSettings) -> st
         return choose_part(parts, wanted, name).path
     if dataset.count or not parts or dataset.driver in REFUSED_DRIVERS:
         return None
-    return plain_part(parts, settings.bands, _count_bands, name).path
+    return plain_part(parts, settings.picture_bands, _count_bands, name).path
 
 
 def _count_bands(path: str) -> int:
@@ -337,7 +337,10 @@ def _describe(dataset: DatasetReader, path: str, name: str, settings: SceneSetti
     check_size(dataset, name)
     mosaic = _look_at_sources(path) if dataset.driver == "VRT" else Mosaic()
     roles = find_bands(
-        dataset, name, settings.bands, lambda band: sample_band(dataset, band, mosaic.missing)
+        dataset,
+        name,
+        settings.picture_bands,
+        lambda band: sample_band(dataset, band, mosaic.missing),
     )
     bands, messages = roles.colours, list(roles.messages)
     if len(dataset.subdatasets) > 1:
