@@ -18,6 +18,7 @@ from ._memory import share_allocator
 from .classes.model import ClassModel
 from .classes.schema import own_block
 from .errors import SettingsError
+from .features.choosing import contents_of, travelling
 from .features.sources import FeatureSource, blocks_of
 from .models.masks import MaskModel
 from .planning import Prepared, choose, load_classes, prepare
@@ -340,6 +341,7 @@ def _manifest(
     # Nor have runs with the mask model's own features only.
     own = [source.name for source in sources] == [own_block(model.name)]
     features = [asdict(block) for block in blocks_of(sources)]
+    rasters = contents_of(sources)
     return {
         "model": {
             "name": model.name,
@@ -354,6 +356,7 @@ def _manifest(
         "stretch": stretch.to_dict(),
         **({"blocks": blocks} if blocks else {}),
         **({} if own else {"features": features}),
+        **({"rasters": rasters} if rasters else {}),
     }
 
 
@@ -361,9 +364,9 @@ def _label_tiles(run: Run, prepared: Prepared, settings: Settings, progress: Pro
     progress.stage("tiles")
     for part in run.parts:
         part.make_folder()
-    names = tuple(source.name for source in prepared.sources)
+    blocks = travelling(prepared.sources)
     jobs = [
-        Job(scene, tile, part.tile_path(tile), settings, names)
+        Job(scene, tile, part.tile_path(tile), settings, blocks)
         for part, scene in zip(run.parts, prepared.scenes.values(), strict=True)
         for tile in part.missing_tiles()
     ]

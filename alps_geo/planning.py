@@ -13,7 +13,7 @@ from .classes import file as classfile
 from .classes.model import ClassModel
 from .classes.schema import FeatureBlock
 from .errors import OutsideSceneError, SettingsError
-from .features.choosing import choose_sources
+from .features.choosing import choose_sources, lay_over
 from .features.sources import FeatureSource
 from .models import load_model
 from .models.masks import MaskModel, follows_colour
@@ -148,7 +148,8 @@ def prepare(
     if classes is not None:
         classes.schema.require_model(model.name, model.checksum)
     present = _features_there(folder, settings, model)
-    sources = choose_sources(settings.model, model, classes, present)
+    sources = choose_sources(settings.model, model, list(opened.values()), classes, present)
+    lay_over(sources, opened.values(), progress)
     if follows_colour(model):
         opened = find_blocks(opened, progress, skip_unreadable=skip_unreadable)
     return Prepared(opened, model, sources, stretch, classes, checksum)

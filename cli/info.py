@@ -62,10 +62,12 @@ def info(
 def _show(plan: Plan) -> None:
     scene = plan.scene
     size_m, bands = scene["pixel_size_m"], ", ".join(map(str, scene["bands"]))
+    made_of = scene["components"]
+    used = f"principal components of {made_of}" if made_of else f"{bands} of {scene['band_count']}"
     rows = {
         "scene": f"{scene['path']} ({scene['format']})",
         "size": f"{scene['width']:,} x {scene['height']:,} pixels, {plan.valid_share:.1%} valid",
-        "bands": f"{bands} of {scene['band_count']} ({scene['dtype']})",
+        "bands": f"{used} ({scene['dtype']})",
         "mask": scene["mask"],
         "CRS": scene["crs"] or "none: areas in pixels only",
         "pixel size": "unknown" if size_m is None else f"{size_m:.4g} m",

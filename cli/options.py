@@ -15,7 +15,14 @@ import click
 
 from alps_geo.errors import SettingsError
 from alps_geo.scenes.paths import is_text
-from alps_geo.settings import Settings, all_settings, declared_type, json_key, option_name
+from alps_geo.settings import (
+    COMPONENTS,
+    Settings,
+    all_settings,
+    declared_types,
+    json_key,
+    option_name,
+)
 
 # Headings of the help, in the order of a run; the keys are the parts of `Settings`.
 SECTIONS = {
@@ -104,13 +111,15 @@ def parse_numbers(
 
 def parse_bands(
     ctx: click.Context, parameter: click.Parameter, text: str | None
-) -> tuple[int, ...]:
-    """Turn band numbers with commas between them, such as `3,2,1`, into numbers."""
+) -> tuple[int, ...] | str:
+    """Turn band numbers with commas between them, such as `3,2,1`, into numbers; `pca` stays."""
+    if (text or "").strip().lower() == COMPONENTS:
+        return COMPONENTS
     try:
         return tuple(int(part) for part in (text or "").split(",") if part.strip())
     except ValueError:
         raise click.BadParameter(
-            f"{text!r} is not a list of band numbers such as 3,2,1", ctx, parameter
+            f"{text!r} is not a list of band numbers such as 3,2,1, nor pca", ctx, parameter
         ) from None
 
 
@@ -172,7 +181,7 @@ def _make_option(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> 
 
 def _type_keywords(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> dict[str, Any]:
     metadata = item.metadata
-    kind, _ = declared_type(part, item)
+    (kind, *_), _ = declared_types(part, item)
     if kind is bool:
         return {"is_flag": True}
     if "choices" in metadata:

@@ -20,7 +20,7 @@ from typing import Any
 
 import alps_geo
 from alps_geo.models.weights import KNOWN
-from alps_geo.settings import all_settings, declared_type, json_key, option_name
+from alps_geo.settings import all_settings, declared_types, json_key, option_name
 
 #: The one folder in the zip: it must be called neither `alps_geo`, nor like another plugin.
 FOLDER = "alps_geo_qgis"
@@ -50,7 +50,7 @@ def describe_settings() -> dict[str, Any]:
 
 
 def _describe(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> dict[str, Any]:
-    kind, optional = declared_type(part, item)
+    (kind, *_), optional = declared_types(part, item)
     flags = item.metadata.get("flags", (f"--{item.name.replace('_', '-')}",))
     kept = {
         key: item.metadata[key]

@@ -41,6 +41,7 @@ _TITLES = {
     "classes": "Class model",
     "model": "Mask model",
     "checkpoint": "SAM checkpoint file",
+    "features": "Features",
     "area_threshold": "Largest mask, as a share of the tile",
     "min_area_px": "Smallest mask",
     "points_per_side": "SAM: prompt points per side",
@@ -62,7 +63,8 @@ _HELP = {
     "classes": "classes.safetensors in the output folder of a run, or that folder: the same ids,"
     " names and colours as there.",
 }
-_ADVANCED = QgsProcessingParameterDefinition.Flag.FlagAdvanced
+#: Of parameters that a form hides at first.
+ADVANCED = QgsProcessingParameterDefinition.Flag.FlagAdvanced
 _OPTIONAL = QgsProcessingParameterDefinition.Flag.FlagOptional
 
 
@@ -204,7 +206,7 @@ def make_parameter(
     if required:
         parameter.setFlags(parameter.flags() & ~_OPTIONAL)
     if advanced:
-        parameter.setFlags(parameter.flags() | _ADVANCED)
+        parameter.setFlags(parameter.flags() | ADVANCED)
     return parameter
 
 

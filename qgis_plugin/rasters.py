@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from qgis.core import QgsMapLayer, QgsRasterLayer
 
@@ -22,3 +23,9 @@ def source(layer: QgsRasterLayer) -> str:
     # QGIS appends open options that GDAL itself does not know in a name.
     name = str(layer.source()).partition("|option:")[0]
     return os.path.abspath(name) if os.path.exists(name) else name  # noqa: PTH100, PTH110
+
+
+def block(layer: QgsRasterLayer) -> str:
+    """Return a layer as a block of the engine's features, called as the layer is."""
+    name = re.sub(r"[^\w.-]+", "_", layer.name()).strip("._-")
+    return f"raster:{name}={source(layer)}" if name else f"raster:{source(layer)}"

@@ -17,7 +17,7 @@ from alps_geo.settings import ClassSettings, Settings, all_settings, option_name
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"bands": (1, 2)}, "`bands` must name one or three bands, not 2"),
+        ({"bands": (1, 2)}, "`bands` must name one band, or three or more, not 2"),
         ({"bands": (0, 1, 2)}, "`bands` are counted from 1, not 0"),
         ({"stretch": "wild"}, "`stretch` must be one of percentile, minmax, none, not 'wild'"),
         ({"gsd": 0.0}, "`gsd` must be above 0"),
@@ -55,8 +55,8 @@ from alps_geo.settings import ClassSettings, Settings, all_settings, option_name
         ({"points_per_side": 0}, "`points_per_side` must be from 1"),
         ({"pred_iou_thresh": 1.5}, "`pred_iou_thresh` must be from 0 to 1"),
         ({"device": "tpu"}, "`device` must be one of"),
-        ({"features": "texture+sky"}, "`features` must be auto, or some of texture, sam, cnn.*sky"),
-        ({"features": "auto+cnn"}, "`features` must be auto, or some of"),
+        ({"features": "texture+sky"}, "`features` must be some of auto, texture, sam, cnn.*sky"),
+        ({"features": "auto+raster:"}, "raster:FILE, each once, joined by"),
         ({"features": "cnn+cnn"}, "joined by \\+, not 'cnn\\+cnn'"),
         ({"n_classes": 1}, "`n_classes` must be from 2"),
         ({"seed": -1}, "`seed` must be from 0"),
@@ -104,7 +104,7 @@ def test_settings_that_came_later_are_nothing_where_nobody_chose_them(name: str)
         ({"gsd": "2"}, "`gsd` must be a number, not '2'"),
         ({"overwrite": 1}, "`overwrite` must be True or False, not 1"),
         ({"aoi": 5}, "`aoi` must be text, not 5"),
-        ({"bands": "321"}, "`bands` must be a sequence"),
+        ({"bands": "321"}, "`bands` must be numbers of bands, or pca, not '321'"),
         ({"bands": 3}, "`bands` must be a sequence"),
         ({"bands": (1.5, 2, 3)}, "`bands` must be a whole number, not 1.5"),
     ],

@@ -47,15 +47,15 @@ class Job:
     path : Path
         Where the result goes.
     settings : Settings
-    features : tuple of str
-        Names of the blocks of features.
+    features : tuple of str or FeatureSource
+        Names of the blocks of features, or the sources themselves.
     """
 
     scene: Scene
     tile: Tile
     path: Path
     settings: Settings
-    features: tuple[str, ...]
+    features: tuple[str | FeatureSource, ...]
 
     def travelling(self) -> Job:
         """Return the job with paths that hold in any working directory."""
@@ -69,9 +69,11 @@ def _process_model(settings: Settings) -> MaskModel:
 
 
 @lru_cache(maxsize=1)
-def _process_sources(names: tuple[str, ...], settings: Settings) -> tuple[FeatureSource, ...]:
+def _process_sources(
+    blocks: tuple[str | FeatureSource, ...], settings: Settings
+) -> tuple[FeatureSource, ...]:
     """Return this process's sources of features, loaded once."""
-    return load_features(names, settings.model, _process_model(settings))
+    return load_features(blocks, settings.model, _process_model(settings))
 
 
 def run_job(job: Job) -> str:
@@ -206,13 +208,18 @@ def _read_job(job: Job) -> _Pixels:
     try:
         return _read(job.scene, job.tile)
     except ReadError as error:
-        if not job.settings.run.skip_unreadable:
-            text = f"tile {job.tile.name}: {error}"
-            raise ReadError(text, code=error.code, **error.values) from error
-        window = job.tile.window
-        shape = window.height, window.width
-        rgb, valid = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
-        return _Pixels(job.scene, window, rgb, valid, 0.0, str(error))
+        return _skip(job, error)
+
+
+def _skip(job: Job, error: ReadError) -> _Pixels:
+    """Return a tile that cannot be read as one without a valid pixel, unless it shall not be."""
+    if not job.settings.run.skip_unreadable:
+        text = f"tile {job.tile.name}: {error}"
+        raise ReadError(text, code=error.code, **error.values) from error
+    window = job.tile.window
+    shape = window.height, window.width
+    rgb, valid = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
+    return _Pixels(job.scene, window, rgb, valid, 0.0, str(error))
 
 
 def _find(model: MaskModel, group: Sequence[_Pixels]) -> Iterator[_Found | None]:
@@ -228,7 +235,12 @@ def _finish(
     job: Job, pixels: _Pixels, found: _Found | None, sources: Sequence[FeatureSource]
 ) -> str:
     """Write the result of a tile, and return the tile's name."""
-    write_tile(job.path, _describe(pixels, found, sources, job.settings.gate))
+    try:
+        result = _describe(pixels, found, sources, job.settings.gate)
+    except ReadError as error:
+        # Of bands or rasters that only features are made of.
+        result = _empty_result(_skip(job, error))
+    write_tile(job.path, result)
     return job.tile.name
 
 

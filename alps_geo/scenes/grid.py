@@ -211,6 +211,14 @@ class Grid:
         return Grid(self.crs, self.transform * scale, height, width)
 
 
+def cut(window: Window, height: int, width: int) -> Iterator[Window]:
+    """Yield the parts of a window, row by row, at most `height` by `width` each."""
+    for row in range(window.row, window.row_stop, height):
+        for col in range(window.col, window.col_stop, width):
+            stop = min(row + height, window.row_stop), min(col + width, window.col_stop)
+            yield Window(row, col, stop[0] - row, stop[1] - col)
+
+
 @lru_cache(maxsize=16)
 def _scale(grid: Grid) -> float | None:
     if grid.crs is None:

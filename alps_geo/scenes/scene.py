@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,21 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SceneError
-from ..settings import SceneSettings
+from ..settings import COMPONENTS, SceneSettings
 from .aoi import Aoi, read_aoi
 from .blocks import MARGIN, Blocks, known_pixels, smooth_colour
 from .fingerprint import fingerprint
-from .grid import Grid, Window
-from .paths import shown_name
+from .grid import Grid, Window, cut
+from .rasters.measured import Measured, describe_bands, read_measured
 from .rasters.raster import Raster, open_raster
 from .resampling import Axis, resample, source_window
 from .stretch import Stretch
+from .summary import summarise
 
 #: Pixels read from a file at once where the window asked for needs more.
 CHUNK_PX = 2**23
 #: Resampling beyond these factors is a slip of the pen, such as degrees taken for metres.
 MAX_COARSER, MAX_FINER = 1000, 16
-_Read = Callable[[Window], tuple[NDArray[Any], NDArray[np.bool_]]]
+#: Reads pixels, shape (bands, height, width), and validity of a window.
+Read = Callable[[Window], tuple[NDArray[Any], NDArray[np.bool_]]]
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Scene:
     @property
     def messages(self) -> tuple[str, ...]:
         """What the user may want to know, such as the choice of bands."""
-        own = self.raster.messages + (() if self.aoi is None else self.aoi.messages)
+        own = self._on_bands + (() if self.aoi is None else self.aoi.messages)
         scale, crs = self.grid.scale, self.grid.crs
         if crs is None or scale is None or not self.grid.is_stretched:
             return own
@@ -114,14 +116,64 @@ class Scene:
         """What the user should know, such as a missing CRS."""
         return self.raster.warnings + (() if self.aoi is None else self.aoi.warnings)
 
+    @property
+    def _on_bands(self) -> tuple[str, ...]:
+        if self.settings.bands != COMPONENTS:
+            return self.raster.messages
+        # No three bands are used, whatever is said of them.
+        others = [
+            text
+            for text in self.raster.messages
+            if getattr(text, "code", "") != "scene.bands_chosen"
+        ]
+        text = (
+            f"{self.name}: the principal components of {len(self.measured)} bands make the picture"
+        )
+        return (*others, text)
+
+    @property
+    def measured(self) -> tuple[Measured, ...]:
+        """The bands that count: those that the user names, if four or more, or all but masks."""
+        bands = {band.number: band for band in describe_bands(self.raster)}
+        chosen = self.settings.counted_bands
+        return tuple(bands[number] for number in chosen) if chosen else tuple(bands.values())
+
+    def require_components(self, count: int) -> None:
+        """Refuse a scene without so many bands to make principal components of."""
+        found = len(self.measured)
+        if found < 3 or found != count:
+            text = "three or more" if count < 3 or found < 3 else f"{count}, as the others"
+            raise SceneError(
+                f"{self.name}: has {found} bands, and the principal components (`bands=pca`) need"
+                f" {text}; leave `bands` out, or choose bands with it",
+                code="scene.components",
+                path=self.name,
+                setting="bands",
+                found=found,
+            )
+
     def with_stretch(self, stretch: Stretch) -> Scene:
         """Return the scene with the stretch that makes its pixels 8 bits.
 
         Raises
         ------
         SceneError
-            If pixels of another type shall stay as they are.
+            If pixels of another type shall stay as they are, or the stretch is one of principal
+            components and the scene has other bands, or is read by three of them.
         """
+        made_of, bands = stretch.components, self.settings.bands
+        if bands == COMPONENTS if made_of is None else bands not in ((), COMPONENTS):
+            there = "three bands" if made_of is None else "principal components of all bands"
+            raise SceneError(
+                f"{self.name}: the class model was made of {there}, not with"
+                f" `bands={bands if bands == COMPONENTS else ','.join(map(str, bands))}`; leave"
+                " `bands` out",
+                code="scene.components",
+                path=self.name,
+                setting="bands",
+            )
+        if made_of is not None:
+            self.require_components(len(made_of.mean))
         _check_stretch(self.raster, stretch.kind)
         return dataclasses.replace(self, stretch=stretch)
 
@@ -154,6 +206,10 @@ class Scene:
         """
         if self.stretch is None:
             raise ValueError("a scene needs a stretch before it is read: with_stretch")
+        if self.stretch.components is not None:
+            valid = self.valid(window)
+            values = self.read_bands(window, self.measured)
+            return self.stretch.apply(self.stretch.components.project(values), valid), valid
         read = self.raster.read if self.blocks is None else self._read_smooth
         pixels, valid = self._read_grid(window, read)
         return self.stretch.apply(pixels, valid), valid
@@ -168,7 +224,39 @@ class Scene:
         """
         return self._read_grid(window, self.raster.read)
 
-    def _read_grid(self, window: Window, read: _Read) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def read_bands(self, window: Window, bands: Sequence[Measured]) -> NDArray[np.float64]:
+        """Read bands of a window of the grid as measurements.
+
+        Parameters
+        ----------
+        window : Window
+            Inside the grid.
+        bands : sequence of Measured
+            Of the scene's file.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_bands, height, width)
+            NaN where a band was not measured, and outside of the area of interest.
+        """
+        values = np.full((len(bands), window.height, window.width), np.nan)
+        wanted, axes = self.wanted(window), self._axes
+        if wanted is None:
+            return values
+        place = wanted.shift(self.part.row, self.part.col)
+        corner = window.shift(self.part.row, self.part.col)
+        for part in cut(place, *[_side(axes)] * 2):
+            rows, cols = part.shift(-corner.row, -corner.col).slices
+            if axes is None:
+                values[:, rows, cols] = read_measured(self.raster, bands, part)
+                continue
+            found = read_measured(self.raster, bands, source_window(part, *axes))
+            for index, band in enumerate(found):
+                (fine,), known = resample(band[np.newaxis], np.isfinite(band), part, axes)
+                values[index, rows, cols] = np.where(known, fine, np.nan)
+        return values
+
+    def _read_grid(self, window: Window, read: Read) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         axes, wanted = self._axes, self.wanted(window)
         if wanted is None:
             kind = self.dtype if axes is None else np.float64
@@ -209,36 +297,7 @@ class Scene:
 
     def summary(self) -> dict[str, object]:
         """Return what a person wants to know of a scene, without reading pixels."""
-        crs, raster = self.grid.crs, self.raster
-        masks = [f"alpha band {raster.alpha}"] if raster.alpha is not None else []
-        if raster.mask == "nodata":
-            values = sorted({f"{value:g}" for value in raster.nodata if value is not None})
-            masks.append(f"nodata {', '.join(values)}")
-        elif raster.mask == "dataset":
-            masks.append("mask in the file")
-        if raster.nearness is not None:
-            masks.append(f"what is within {raster.nearness.tolerance:g} of nodata at the border")
-        return {
-            "path": self.name,
-            "format": raster.driver,
-            "height": self.grid.height,
-            "width": self.grid.width,
-            "band_count": raster.count,
-            "bands": list(self.bands),
-            "dtype": self.dtype,
-            "crs": None if crs is None else crs.name,
-            "crs_code": None if crs is None else ":".join(crs.to_authority() or ()) or None,
-            "pixel_size_m": self.grid.pixel_size_m,
-            "crs_scale": self.grid.scale,
-            "areas": self.grid.areas,
-            "transform": list(self.grid.transform)[:6],
-            "mask": " and ".join(masks) or "none",
-            "stretch": self.settings.stretch,
-            "blocks": None if self.blocks is None else self.blocks.to_dict(),
-            "aoi": None if self.aoi is None else shown_name(self.aoi.path),
-            "gsd": self.settings.gsd,
-            "fingerprint": self.fingerprint,
-        }
+        return summarise(self)
 
     @property
     def _axes(self) -> tuple[Axis, Axis] | None:
@@ -263,16 +322,21 @@ class Scene:
         return pixels[:, rows, cols], valid[rows, cols]
 
     def _read_resampled(
-        self, window: Window, axes: tuple[Axis, Axis], read: _Read
+        self, window: Window, axes: tuple[Axis, Axis], read: Read
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         pixels = np.zeros((3, window.height, window.width))
         valid = np.zeros((window.height, window.width), bool)
-        side = max(1, int(math.sqrt(CHUNK_PX) / max(axes[0].factor, axes[1].factor)))
-        for part in cut(window, side, side):
+        for part in cut(window, *[_side(axes)] * 2):
             values, known = read(source_window(part, *axes))
             rows, cols = part.shift(-window.row, -window.col).slices
             pixels[:, rows, cols], valid[rows, cols] = resample(values, known, part, axes)
         return pixels, valid
+
+
+def _side(axes: tuple[Axis, Axis] | None) -> int:
+    """Return the side of a window of the grid that is read at once."""
+    factor = 1.0 if axes is None else max(axis.factor for axis in axes)
+    return max(1, int(math.sqrt(CHUNK_PX) / factor))
 
 
 def open_scene(path: str, settings: SceneSettings) -> Scene:
@@ -334,11 +398,3 @@ def _resampled_grid(raster: Raster, gsd: float | None) -> Grid:
             f" from {present / MAX_FINER:g} to {present * MAX_COARSER:g} metres"
         )
     return raster.grid.resample(gsd)
-
-
-def cut(window: Window, height: int, width: int) -> Iterator[Window]:
-    """Yield the parts of a window, row by row, at most `height` by `width` each."""
-    for row in range(window.row, window.row_stop, height):
-        for col in range(window.col, window.col_stop, width):
-            stop = min(row + height, window.row_stop), min(col + width, window.col_stop)
-            yield Window(row, col, stop[0] - row, stop[1] - col)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..settings import STRETCHES
+from .components import Components
 
 #: Shares of the pixels of a band below the darkest and the brightest value that stay distinct.
 PERCENTILES = (0.02, 0.98)
@@ -46,11 +47,14 @@ class Stretch:
         `percentile`, `minmax`, `none`, or `range` where the user gave the limits.
     low, high : tuple of three float
         The values of red, green and blue that become 0 and 255.
+    components : Components or None
+        What red, green and blue are made of, where they are no bands.
     """
 
     kind: str
     low: tuple[float, float, float]
     high: tuple[float, float, float]
+    components: Components | None = None
 
     @classmethod
     def between(cls, limits: Sequence[float]) -> Stretch:
@@ -113,7 +117,17 @@ class Stretch:
 
     def to_dict(self) -> dict[str, object]:
         """Return the stretch as plain values for JSON."""
-        return {"kind": self.kind, "low": list(self.low), "high": list(self.high)}
+        values: dict[str, object] = {
+            "kind": self.kind,
+            "low": list(self.low),
+            "high": list(self.high),
+        }
+        # Of bands there is no entry: files are those of versions that knew nothing else.
+        return (
+            values
+            if self.components is None
+            else values | {"components": self.components.to_dict()}
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Stretch:
@@ -134,7 +148,10 @@ class Stretch:
             ) from error
         if kind not in KINDS:
             raise ModelError(f"a stretch is one of {', '.join(KINDS)}, not {kind!r}")
-        return cls(kind, (red_low, green_low, blue_low), (red_high, green_high, blue_high))
+        made_of = values.get("components")
+        components = None if made_of is None else Components.from_dict(made_of)
+        low, high = (red_low, green_low, blue_low), (red_high, green_high, blue_high)
+        return cls(kind, low, high, components)
 
 
 def _band_limits(

@@ -71,6 +71,8 @@ def measure_blocks(scene: Scene, *, skip_unreadable: bool = False) -> Blocks | N
     raster, gauge = scene.raster, BlockGauge()
     if len(set(scene.bands)) == 1:
         return None
+    if scene.stretch is not None and scene.stretch.components is not None:
+        return None
     seen = valid_px = 0
     for square in _squares(raster.grid):
         window = _wanted(scene, square)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SettingsError
-from .declaration import declared_type, json_key, option_name
+from .declaration import declared_types, json_key, option_name
 from .parts import (
+    COMPONENTS,
     FEATURES,
     STRETCHES,
     ClassSettings,
@@ -26,6 +27,7 @@ from .parts import (
 )
 
 __all__ = [
+    "COMPONENTS",
     "FEATURES",
     "STRETCHES",
     "ClassSettings",
@@ -38,7 +40,7 @@ __all__ = [
     "Settings",
     "TileSettings",
     "all_settings",
-    "declared_type",
+    "declared_types",
     "json_key",
     "option_name",
 ]

@@ -77,8 +77,10 @@ def json_key(item: dataclasses.Field[Any]) -> str:
     return key
 
 
-def declared_type(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> tuple[Any, bool]:
-    """Return the type that a setting's value has, and whether it may be None instead.
+def declared_types(
+    part: dataclasses.Field[Any], item: dataclasses.Field[Any]
+) -> tuple[tuple[Any, ...], bool]:
+    """Return the types of a setting's value, the usual first, and whether it may be None.
 
     Parameters
     ----------
@@ -89,10 +91,10 @@ def declared_type(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) ->
     return _split_none(kinds[item.name])
 
 
-def _split_none(kind: Any) -> tuple[Any, bool]:  # noqa: ANN401 - a type, or a union
-    if not isinstance(kind, types.UnionType):
-        return kind, False
-    return next(member for member in typing.get_args(kind) if member is not type(None)), True
+def _split_none(kind: Any) -> tuple[tuple[Any, ...], bool]:  # noqa: ANN401 - a type, or a union
+    members = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    kinds = tuple(member for member in members if member is not type(None))
+    return kinds, len(kinds) < len(members)
 
 
 def _check_declared(item: dataclasses.Field[Any], value: Any) -> None:  # noqa: ANN401 - of any type
@@ -109,9 +111,11 @@ def _check_declared(item: dataclasses.Field[Any], value: Any) -> None:  # noqa: 
 
 
 def _as_declared(name: str, value: object, kind: Any) -> object:  # noqa: ANN401 - a type, or a union
-    kind, optional = _split_none(kind)
+    kinds, optional = _split_none(kind)
     if optional and value is None:
         return None
+    # Numbers, or a word that stands for them.
+    kind = str if str in kinds and isinstance(value, str) else kinds[0]
     if typing.get_origin(kind) is tuple:
         (inner, _) = typing.get_args(kind)
         if isinstance(value, str) or not isinstance(value, Iterable):

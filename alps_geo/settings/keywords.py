@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from . import Settings, all_settings, declared_type, option_name
+from . import Settings, all_settings, declared_types, option_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,9 +27,8 @@ def keyword_type(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> 
     part, item : dataclasses.Field
         As of `all_settings`.
     """
-    kind, optional = declared_type(part, item)
-    name = _type_name(kind, item)
-    return f"{name} | None" if optional else name
+    kinds, optional = declared_types(part, item)
+    return " | ".join([*(_type_name(kind, item) for kind in kinds), *["None"][: int(optional)]])
 
 
 def _type_name(kind: Any, item: dataclasses.Field[Any]) -> str:  # noqa: ANN401 - a type

@@ -19,7 +19,7 @@ AnyPath: TypeAlias = str | PathLike[str]
 class SceneOptions(TypedDict, total=False):
     """How scenes are read."""
 
-    bands: Sequence[int]
+    bands: Sequence[int] | str
     subdataset: str | None
     stretch: Literal["percentile", "minmax", "none"]
     stretch_percentiles: Sequence[float] | None

@@ -8,22 +8,27 @@ from dataclasses import dataclass
 
 from ..errors import SettingsError
 from .declaration import SettingsPart, check, setting
+from .features import RASTER, split_features, split_raster
 
 STRETCHES = ("percentile", "minmax", "none")
+#: What stands for principal components in `bands`.
+COMPONENTS = "pca"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FEATURE_MODES = ("corrected", "paper")
 PRECISIONS = ("fp32", "bf16")
 #: Blocks of features, in the order of their columns.
-FEATURES = ("texture", "sam", "cnn")
+FEATURES = ("texture", "sam", "cnn", "bands")
 
 
 @dataclass(frozen=True)
 class SceneSettings(SettingsPart):
     """How scenes are read."""
 
-    bands: tuple[int, ...] = setting(
+    bands: tuple[int, ...] | str = setting(
         (),
-        "Bands to use as red, green, blue, counted from 1: three, or one for a grey scene."
+        "Bands to use as red, green, blue, counted from 1: three, or one for a grey scene; of four"
+        " and more the first three, and all of them count with the features 'bands'. Or pca: the"
+        " first three principal components of all bands."
         "  [default: the RGB bands the file declares, else the first three]",
         metavar="R,G,B",
     )
@@ -79,14 +84,39 @@ class SceneSettings(SettingsPart):
     def __post_init__(self) -> None:
         """Check every value."""
         super().__post_init__()
-        number, lowest = len(self.bands), min(self.bands, default=1)
-        check(number in (0, 1, 3), "bands", "must name one or three bands", number)
-        check(lowest >= 1, "bands", "are counted from 1", lowest)
+        self._check_bands()
         self._check_limits()
         # NaN and infinity never hold data; NaN would also differ from itself when a run goes on.
         finite = self.nodata is None or math.isfinite(self.nodata)
         check(finite, "nodata", "must be a finite number, or be left out", self.nodata)
         check(self.gsd is None or self.gsd > 0, "gsd", "must be above 0 metres", self.gsd)
+
+    @property
+    def picture_bands(self) -> tuple[int, ...]:
+        """The bands that were chosen, of which the first three make the picture; else empty."""
+        return () if isinstance(self.bands, str) else self.bands
+
+    @property
+    def counted_bands(self) -> tuple[int, ...]:
+        """The bands that count as features, in their order; empty where all do."""
+        return self.picture_bands if len(self.picture_bands) > 3 else ()
+
+    def _check_bands(self) -> None:
+        if isinstance(self.bands, str):
+            check(self.bands == COMPONENTS, "bands", "must be numbers of bands, or pca", self.bands)
+            limits = self.stretch_range
+            rule = f"must be left out with `bands={COMPONENTS}`, whose values have no unit"
+            check(limits is None, "stretch_range", rule, limits)
+            check(
+                self.stretch != "none", "stretch", "cannot be none with `bands=pca`", self.stretch
+            )
+            return
+        number, lowest = len(self.bands), min(self.bands, default=1)
+        check(number != 2, "bands", "must name one band, or three or more", number)
+        check(lowest >= 1, "bands", "are counted from 1", lowest)
+        if number > 3:
+            once = len({*self.bands}) == number
+            check(once, "bands", "must name each band once, where four or more", self.bands)
 
     def _check_limits(self) -> None:
         limits, percentiles = self.stretch_range, self.stretch_percentiles
@@ -221,19 +251,23 @@ class ModelSettings(SettingsPart):
     features: str = setting(
         "auto",
         "What segments are told apart by, joined by +: texture (colour, texture and shape), sam"
-        " (SAM's embedding), cnn (a small learned network); or auto: texture+cnn with builtin, sam"
-        " with SAM.",
+        " (SAM's embedding), cnn (a small learned network), bands (all bands of the file),"
+        " raster:FILE (another raster of the place, such as heights or embeddings); or auto:"
+        " texture+cnn with builtin, sam with SAM.",
         metavar="BLOCKS",
     )
 
     def __post_init__(self) -> None:
         """Check every value."""
         super().__post_init__()
-        words = self.features.split("+")
+        words = split_features(self.features, FEATURES)
+        rasters = [word for word in words if word.startswith(RASTER)]
         check(
-            words == ["auto"] or (set(words) <= set(FEATURES) and len(set(words)) == len(words)),
+            {*words} <= {"auto", *FEATURES, *rasters}
+            and len({*words}) == len(words)
+            and all(split_raster(word)[1] for word in rasters),
             "features",
-            f"must be auto, or some of {', '.join(FEATURES)} joined by +",
+            f"must be some of auto, {', '.join(FEATURES)}, raster:FILE, each once, joined by +",
             self.features,
         )
 

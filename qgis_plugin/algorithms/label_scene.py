@@ -11,16 +11,18 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterMultipleLayers,
     QgsProcessingParameterRasterLayer,
     QgsProcessingUtils,
 )
 
 from .. import rasters
 from ..areas import rectangle, write_polygons
-from ..parameters import all_names, make_parameter, to_arguments
+from ..parameters import ADVANCED, all_names, make_parameter, to_arguments
 from .base import Parameters, RunAlgorithm
 
 
@@ -72,7 +74,7 @@ run.json (the record).</p>"""
     @property
     def advanced(self) -> list[str]:
         """Names of the settings that a form hides at first: all others, also future ones."""
-        shown = ("bands", "aoi", *self.REQUIRED, *self.BASIC, *self.LEFT_OUT)
+        shown = ("bands", "aoi", "features", *self.REQUIRED, *self.BASIC, *self.LEFT_OUT)
         return [name for name in all_names() if name not in shown]
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
@@ -94,6 +96,26 @@ run.json (the record).</p>"""
         self.addParameter(extent)
         for name in self.BASIC:
             self.addParameter(make_parameter(name))
+        components = QgsProcessingParameterBoolean(
+            "COMPONENTS", "Principal components of all bands instead of three bands", False
+        )
+        components.setHelp("Masks are made from the first three principal components.")
+        components.setFlags(components.flags() | ADVANCED)
+        self.addParameter(components)
+        self.addParameter(make_parameter("features", advanced=True))
+        rasters_of_features = QgsProcessingParameterMultipleLayers(
+            "FEATURE_RASTERS",
+            "Rasters to tell segments apart by",
+            QgsProcessing.SourceType.TypeRaster,
+            optional=True,
+        )
+        rasters_of_features.setHelp(
+            "Other rasters of the same place, in any CRS and resolution, added to the features:"
+            " heights, embeddings, images of other dates. Classes that are applied to another scene"
+            " want layers of the same names there."
+        )
+        rasters_of_features.setFlags(rasters_of_features.flags() | ADVANCED)
+        self.addParameter(rasters_of_features)
         for name in self.advanced:
             self.addParameter(make_parameter(name, advanced=True))
         folder = QgsProcessingParameterFolderDestination("OUTPUT", "Output folder")
@@ -120,13 +142,19 @@ run.json (the record).</p>"""
             return "Give an area of interest as polygons or as an extent, not both"
         chosen = parameters.get("BANDS")
         bands = self.parameterAsInts(parameters, "BANDS", context) if chosen else []
-        if len(bands) not in (0, 1, 3):
-            return f"Choose three bands (red, green, blue), or one, or none; not {len(bands)}"
+        if bands and self.parameterAsBool(parameters, "COMPONENTS", context):
+            return "Choose bands, or principal components of all bands, not both"
+        if len(bands) == 2:
+            return "Choose three bands (red, green, blue) and any more, or one, or none; not 2"
         for name, what in (("CLASSES", "Class model"), ("CHECKPOINT", "SAM checkpoint")):
             path = self.path(parameters, name, context)
             if path and not os.path.exists(path):  # noqa: PTH110 - an odd text is no path, no error
                 return f"{what} is not there: {path}"
-        return rasters.problem(self.parameterAsRasterLayer(parameters, "INPUT", context))
+        layers = [
+            self.parameterAsRasterLayer(parameters, "INPUT", context),
+            *self.parameterAsLayerList(parameters, "FEATURE_RASTERS", context),
+        ]
+        return next(filter(None, map(rasters.problem, layers)), "")
 
     def prepareAlgorithm(
         self,
@@ -140,6 +168,8 @@ run.json (the record).</p>"""
             raise QgsProcessingException(self.invalidRasterError(parameters, "INPUT"))
         self._scene = rasters.source(layer)
         self._crs = layer.crs()
+        chosen = self.parameterAsLayerList(parameters, "FEATURE_RASTERS", context)
+        self._blocks = [rasters.block(layer) for layer in chosen]
         return super().prepareAlgorithm(parameters, context, feedback)
 
     def work(
@@ -152,6 +182,9 @@ run.json (the record).</p>"""
         out = self._folder
         arguments = ["label", self._scene, "-o", out]
         arguments += to_arguments(self, self._settings(), parameters, context)
+        if self.parameterAsBool(parameters, "COMPONENTS", context):
+            arguments += ["--bands", "pca"]
+        arguments += self._features(parameters, context)
         area = self._write_area(parameters, context)
         if area is not None:
             arguments += ["--aoi", str(area)]
@@ -167,6 +200,12 @@ run.json (the record).</p>"""
 
     def _settings(self) -> tuple[str, ...]:
         return ("bands", *self.REQUIRED, *self.BASIC, *self.advanced)
+
+    def _features(self, parameters: Parameters, context: QgsProcessingContext) -> list[str]:
+        """Return what chooses features: those that are named, and rasters."""
+        named = self.parameterAsString(parameters, "FEATURES", context) or "auto"
+        features = "+".join([named, *self._blocks])
+        return [] if features == "auto" else ["--features", features]
 
     def _write_area(self, parameters: Parameters, context: QgsProcessingContext) -> Path | None:
         """Write the area of interest to a file; None where the whole scene counts."""

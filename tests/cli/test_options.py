@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from alps_geo.cli.label import label
 from alps_geo.cli.main import cli
-from alps_geo.cli.options import SECTIONS, make_settings
+from alps_geo.cli.options import SECTIONS, make_settings, parse_bands
 from alps_geo.settings import Settings, all_settings, json_key, option_name
 
 
@@ -72,10 +72,10 @@ def test_bands_are_numbers_with_commas():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--bands", "red"], "'red' is not a list of band numbers such as 3,2,1"),
+        (["--bands", "red"], "'red' is not a list of band numbers such as 3,2,1, nor pca"),
         (["--stretch-range", "low,high"], "'low,high' is not a list of numbers such as 2,98"),
         (["--stretch-percentiles", "98,2"], "must be a lower and a higher number from 0 to 100"),
-        (["--bands", "1,2"], "--bands must name one or three bands, not 2"),
+        (["--bands", "1,2"], "--bands must name one band, or three or more, not 2"),
         (
             ["--overlap", "3"],
             "--overlap must be an even number from 0 to half of --tile-size (512)",
@@ -105,3 +105,9 @@ def test_help_is_the_last_option_of_a_commands_help(name):
     text = CliRunner().invoke(cli, [name, "--help"]).output.partition("Examples:")[0]
     options = [line.split()[0] for line in text.splitlines() if line.startswith("  -")]
     assert options[-1] == "--help"
+
+
+@pytest.mark.parametrize("text", ["pca", " PCA "])
+def test_bands_may_be_principal_components(text: str) -> None:
+    context = click.Context(click.Command("label"))
+    assert parse_bands(context, click.Option(["--bands"]), text) == "pca"

@@ -55,7 +55,7 @@ class Ones:
 
 def names(model: str, features: str = "auto") -> list[str]:
     settings = ModelSettings(features=features)
-    return [source.name for source in choose_sources(settings, NamedModel(model))]
+    return [source.name for source in choose_sources(settings, NamedModel(model), [])]
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_blocks_come_in_one_order_however_they_are_named() -> None:
 def test_classes_with_features_of_a_later_version_are_refused_by_their_name() -> None:
     model = NamedModel("builtin")
     later = (FeatureBlock("texture", model.checksum), FeatureBlock("later", "1"))
-    with pytest.raises(SettingsError, match="no features 'later'; known: texture, sam, cnn"):
-        choose_sources(ModelSettings(), model, present=later)
+    with pytest.raises(SettingsError, match="no features 'later'; known: texture, sam, cnn, bands"):
+        choose_sources(ModelSettings(), model, [], present=later)
 
 
 def test_the_embedding_of_a_model_that_is_not_there_is_refused() -> None:
@@ -116,7 +116,7 @@ def test_texture_is_the_built_in_models_under_the_masks_of_any_other(
 ) -> None:
     tile = view(make_scene)
     spans = Spans.from_bitmaps(tile.valid[np.newaxis])
-    (source,) = choose_sources(ModelSettings(features="texture"), NamedModel("sam-vit-b"))
+    (source,) = choose_sources(ModelSettings(features="texture"), NamedModel("sam-vit-b"), [])
     embedding = BuiltinModel().segment(tile.pixels, tile.valid)[1]
     mine = TileView(tile.scene, tile.window, tile.pixels, tile.valid, embedding)
     expected = EmbeddingSource(BuiltinModel()).describe(mine, spans)

@@ -293,3 +293,32 @@ def test_a_web_map_is_refused_with_the_remedy(provider):
     url = "type=xyz&url=http://127.0.0.1:9/{z}/{x}/{y}.png&zmax=1&zmin=0"
     layer = QgsRasterLayer(url, "tiles", "wms")
     assert "export it first" in rasters.problem(layer)
+
+
+def test_principal_components_may_make_the_picture(engine, provider, run, scene, tmp_path):
+    parameters = {"INPUT": scene, "MODEL": "builtin", "N_CLASSES": 3, "COMPONENTS": True}
+    parameters["OUTPUT"] = str(tmp_path / "out")
+    record = read_record(run("label_scene", parameters))
+    assert record["settings"]["scene"]["bands"] == "pca"
+    assert len(record["stretch"]["components"]["mean"]) == 3
+    algorithm = provider.algorithm("label_scene")
+    context = QgsProcessingContext()
+    holds, message = algorithm.checkParameterValues({**parameters, "BANDS": [1, 2, 3]}, context)
+    assert not holds
+    assert message == "Choose bands, or principal components of all bands, not both"
+
+
+def test_layers_become_blocks_of_features_called_as_they_are(engine, run, scene, tmp_path):
+    from osgeo import gdal
+
+    path = str(tmp_path / "a+b.tif")
+    gdal.Translate(path, scene, bandList=[1], width=64, height=50)
+    layer = QgsRasterLayer(path, "My heights, 2024")
+    parameters = {"INPUT": scene, "MODEL": "builtin", "N_CLASSES": 3, "FEATURE_RASTERS": [layer]}
+    results = run("label_scene", {**parameters, "OUTPUT": str(tmp_path / "one")})
+    record = read_record(results)
+    assert record["features"][-1]["name"] == "raster:My_heights_2024"
+    assert record["settings"]["model"]["features"] == f"auto+raster:My_heights_2024={path}"
+    named = {**parameters, "FEATURES": "texture", "OUTPUT": str(tmp_path / "two")}
+    names = [block["name"] for block in read_record(run("label_scene", named))["features"]]
+    assert names == ["texture", "raster:My_heights_2024"]

@@ -61,7 +61,8 @@ def find_bands(
     name : str
         What messages call it.
     chosen : tuple of int
-        Bands to use as red, green and blue, or one for grey; the file decides where empty.
+        Bands to use as red, green and blue, or one for grey, and more that count; the file decides
+        where empty.
     sample : callable
 
     Raises
@@ -74,7 +75,7 @@ def find_bands(
     if declared is None:
         alpha, messages = _undeclared_mask(dataset, name, chosen, sample)
     colours, more = _choose_colours(dataset, name, alpha, chosen)
-    _check_colours(dataset, name, colours)
+    _check_colours(dataset, name, (*colours, *chosen[3:]))
     return Bands(colours, alpha, _mask_kind(dataset, declared), tuple(messages + more))
 
 
@@ -142,7 +143,7 @@ def _choose_colours(
     if not available:
         raise SceneError(f"{name}: has an alpha band only; give a raster with a band of values")
     if chosen:
-        red, green, blue = chosen if len(chosen) == 3 else chosen * 3
+        red, green, blue = chosen[:3] if len(chosen) >= 3 else chosen * 3
         return (red, green, blue), []
     kinds = dataset.colorinterp
     if all(colour in kinds for colour in COLOURS):

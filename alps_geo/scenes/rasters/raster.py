@@ -133,7 +133,7 @@ class Raster:
         """Return the raster that knows its border of nearly nodata; this reads all of the file."""
         if self.nearness is None:
             return self
-        collar = find_collar(self.grid, lambda window: self._guard(window, self._read_marks))
+        collar = find_collar(self.grid, lambda window: self.guard(window, self._read_marks))
         return dataclasses.replace(self, collar=collar)
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -156,14 +156,14 @@ class Raster:
         """
         seen = None if self.collar is None else self.collar.seen_from(window)
         if self.collar is None or seen is None:
-            return self._guard(window, self._read_pixels)
-        pixels, valid = self._guard(seen, self._read_pixels)
-        near, _ = self._guard(seen, self._read_marks)
+            return self.guard(window, self._read_pixels)
+        pixels, valid = self.guard(seen, self._read_pixels)
+        near, _ = self.guard(seen, self._read_marks)
         valid &= ~self.collar.find(near, seen)
         rows, cols = window.shift(-seen.row, -seen.col).slices
         return pixels[:, rows, cols], valid[rows, cols]
 
-    def _guard(self, window: Window, read: Callable[[DatasetReader, RasterioWindow], T]) -> T:
+    def guard(self, window: Window, read: Callable[[DatasetReader, RasterioWindow], T]) -> T:
         """Read something of a window, and refuse what cannot be read, or has changed."""
         self._check_sources(window)
         try:
@@ -225,12 +225,13 @@ class Raster:
             )
 
     def _read_valid(self, dataset: DatasetReader, part: RasterioWindow) -> NDArray[np.bool_]:
-        valid = ~self._read_masked(dataset, part)
+        valid = ~self.read_masked(dataset, part)
         if self.mask == "nodata" or self.chosen_nodata is not None:
             valid &= self._read_known(dataset, part)
         return valid
 
-    def _read_masked(self, dataset: DatasetReader, part: RasterioWindow) -> NDArray[np.bool_]:
+    def read_masked(self, dataset: DatasetReader, part: RasterioWindow) -> NDArray[np.bool_]:
+        """Return where the file's own mask, or alpha, hides all bands."""
         masked = np.zeros((int(part.height), int(part.width)), bool)
         if self.mask == "dataset":
             masked |= dataset.read_masks(self.bands[0], window=part) == 0
@@ -242,7 +243,7 @@ class Raster:
         self, dataset: DatasetReader, part: RasterioWindow
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return where pixels are near nodata or masked, and where they are masked."""
-        masked = self._read_masked(dataset, part)
+        masked = self.read_masked(dataset, part)
         return masked if self.nearness is None else masked | self.nearness.read(
             dataset, part
         ), masked
@@ -311,7 +312,7 @@ def _find_part(dataset: DatasetReader, name: str, settings: SceneSettings) -> st
         return choose_part(parts, wanted, name).path
     if dataset.count or not parts or dataset.driver in REFUSED_DRIVERS:
         return None
-    return plain_part(parts, settings.bands, _count_bands, name).path
+    return plain_part(parts, settings.picture_bands, _count_bands, name).path
 
 
 def _count_bands(path: str) -> int:
@@ -336,7 +337,10 @@ def _describe(dataset: DatasetReader, path: str, name: str, settings: SceneSetti
     check_size(dataset, name)
     mosaic = _look_at_sources(path) if dataset.driver == "VRT" else Mosaic()
     roles = find_bands(
-        dataset, name, settings.bands, lambda band: sample_band(dataset, band, mosaic.missing)
+        dataset,
+        name,
+        settings.picture_bands,
+        lambda band: sample_band(dataset, band, mosaic.missing),
     )
     bands, messages = roles.colours, list(roles.messages)
     if len(dataset.subdatasets) > 1:
