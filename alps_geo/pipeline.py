@@ -6,6 +6,7 @@ a stopped run goes on, and new classes need no mask model.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -15,26 +16,27 @@ from typing import TYPE_CHECKING, Any
 
 from ._environment import with_own_data
 from ._memory import share_allocator
+from .classes.legend_tables import read_legend, write_table
 from .classes.model import ClassModel
-from .classes.schema import own_block
 from .errors import SettingsError
-from .features.choosing import contents_of, travelling
-from .features.sources import FeatureSource, blocks_of
+from .evaluation.comparison import evaluate
+from .evaluation.naming import find_names
+from .features.sources import blocks_of
 from .models.masks import MaskModel
 from .planning import Prepared, choose, load_classes, prepare
-from .progress import Progress, Stopwatch, listening
+from .progress import NoProgress, Progress, Stopwatch, listening
 from .run.classes import find_classes
+from .run.editing import Changes, make_changes, take_names, undo_change
 from .run.folder import RunFolder
-from .run.jobs import Job, run_jobs
-from .run.pools import end_if_unguarded, most_processes
+from .run.manifest import describe_run
+from .run.opening import finish_stopped, open_results
+from .run.pools import end_if_unguarded
 from .run.record import describe_scene, describe_settings, describe_software
-from .run.results import Results, open_results
 from .run.run import Run, features_in, is_finished, plan_scene
 from .run.run import open as open_run
+from .run.tiles import label_tiles
 from .scenes.arrays import write_array
 from .scenes.rasters.datasets import close_all
-from .scenes.scene import Scene
-from .scenes.stretch import Stretch
 from .settings import ClassSettings, Settings
 from .settings.keywords import with_options
 
@@ -162,13 +164,15 @@ def segment(
 def _label(prepared: Prepared, folder: RunFolder, settings: Settings, clock: Stopwatch) -> Run:
     """Label what was prepared; tiles that an earlier run finished are not labelled again."""
     opened = prepared.scenes
-    manifest = _manifest(opened, settings, prepared.model, prepared.sources, prepared.stretch)
+    manifest = describe_run(opened, settings, prepared.model, prepared.sources, prepared.stretch)
     known = folder.start(manifest, overwrite=settings.run.overwrite)
     parts = [plan_scene(folder, stem, scene.grid, settings.tiles) for stem, scene in opened.items()]
     run = Run(folder.out, tuple(parts), manifest)
+    if known and run.record_path.exists() and not settings.run.overwrite:
+        finish_stopped(run, clock)
     if known and is_finished(run, settings, prepared.checksum):
         return _take_edits(run, clock)
-    _label_tiles(run, prepared, settings, clock)
+    label_tiles(run, opened, prepared.model, prepared.sources, settings, clock)
     for part in run.parts:
         part.assemble(settings.outputs, clock)
     classes = find_classes(run, prepared.classes, settings.classes, clock)
@@ -228,6 +232,7 @@ def classify(
     """
     with listening(progress) as told:
         clock, opened = Stopwatch(told), open_run(run)
+        finish_stopped(opened, clock)
         record, origin = opened.record, opened.manifest
         number = record["settings"]["classes"]["n_classes"] if n_classes is None else n_classes
         wanted = ClassSettings(number, None if classes is None else os.fspath(classes), seed)
@@ -244,7 +249,10 @@ def classify(
         record["settings"]["classes"] = wanted.to_json()
         record["class_model"] = checksum
         with open_results(opened, record, clock) as results:
-            return results.write(found)
+            before = results.model
+            if before is not None:
+                before = take_names(before, results, NoProgress())
+            return results.write(found, before=before)
 
 
 @with_own_data
@@ -254,9 +262,23 @@ def edit_classes(
     names: Mapping[int, str] | None = None,
     colors: Mapping[int, str] | None = None,
     merges: Iterable[Sequence[int]] = (),
+    splits: Mapping[int, int] | None = None,
+    from_csv: AnyPath | None = None,
+    to_csv: AnyPath | None = None,
+    legend: AnyPath | None = None,
+    name_from: AnyPath | None = None,
+    attribute: str | None = None,
+    segments: Mapping[int, int | str] | None = None,
+    segments_from: AnyPath | None = None,
+    scene: str | None = None,
+    drop_edits: bool = False,
+    undo: bool = False,
     progress: Progress | bool | None = None,
 ) -> Run:
-    """Name, colour and merge the classes of a finished run; the other ids stay.
+    """Name, colour, merge and split the classes of a finished run; the other ids stay.
+
+    All results follow, or none does. Classes are merged, split, named and coloured in this order,
+    then segments are classed by hand.
 
     Parameters
     ----------
@@ -266,6 +288,30 @@ def edit_classes(
         Colours as `#rrggbb`.
     merges : iterable of sequences of int
         `[(4, 7)]` makes class 7 part of class 4; done first.
+    splits : mapping of class id to int, optional
+        `{5: 3}` makes three classes of class 5 by clustering its segments: the largest keeps the
+        id, the others get new ones. The class model keeps it, for other scenes.
+    from_csv, to_csv : path, optional
+        A table of the classes (id, name, color, code, uri) to take, and to write at the end.
+    legend : str or path, optional
+        `corine`, `osm` or a CSV file (code, name, color, uri): classes that are called as one of
+        its entries, or as its code, get its colour, code and URI.
+    name_from : path, optional
+        A reference as of `evaluate`: each class is named after the reference class that most of
+        its pixels are.
+    attribute : str, optional
+        Which column of a vector reference holds the classes.
+    segments : mapping of segment id to class id or name, optional
+        Segments to class by hand; that survives `classify`.
+    segments_from : path, optional
+        A CSV file of such (segment_id, class; scene, where the run has several).
+    scene : str, optional
+        Scene that `segments` and `name_from` mean, where the run has several.
+    drop_edits : bool
+        Forget what was changed by hand, before `segments` are classed.
+    undo : bool
+        Bring back classes, names and edits as they were before the last change, by this or by
+        `classify`; a second time makes the change again.
     progress : Progress or bool, optional
         As of `label`.
 
@@ -276,7 +322,7 @@ def edit_classes(
     Raises
     ------
     SettingsError
-        If an id, a name or a colour cannot be.
+        If an id, a name, a colour, a segment or a table cannot be.
 
     Examples
     --------
@@ -284,13 +330,54 @@ def edit_classes(
     >>> run = alps_geo.open("out")  # doctest: +SKIP
     >>> alps_geo.edit_classes(run, names={3: "road"}, merges=[(4, 7)])  # doctest: +SKIP
     """
+    changes = Changes(
+        names or {},
+        colors or {},
+        tuple(tuple(group) for group in merges),
+        splits or {},
+        from_csv,
+        () if legend is None else read_legend(legend),
+        segments or {},
+        segments_from,
+        scene,
+        drop_edits,
+    )
+    if undo and (changes != Changes(scene=scene) or name_from is not None):
+        raise SettingsError("`undo` goes with no other change: give it alone", setting="undo")
     with listening(progress) as told:
         clock, opened = Stopwatch(told), open_run(run)
-        model = ClassModel.load(opened.class_path)
+        finish_stopped(opened, clock)
+        if name_from is not None:
+            changes = _name_from(opened, name_from, attribute, changes, clock)
         with open_results(opened, opened.record, clock) as results:
-            model = _take_names(model, results, clock)
-            model = model.merge(merges).rename(names or {}).recolor(colors or {})
-            return results.write(model)
+            model = take_names(ClassModel.load(opened.class_path), results, clock)
+            if undo:
+                changed = undo_change(opened, results)
+            else:
+                changed = make_changes(opened, results, model, changes, clock)
+            results.write(changed, before=model)
+        if to_csv is not None:
+            write_table(to_csv, ClassModel.load(opened.class_path).legend_)
+        return opened
+
+
+def _name_from(
+    run: Run, reference: AnyPath, attribute: str | None, changes: Changes, clock: Stopwatch
+) -> Changes:
+    """Return changes with names by majority of a reference, where none were chosen."""
+    if changes.splits:
+        raise SettingsError("name classes with `name_from` once they are split: in a second call")
+    found = find_names(
+        evaluate(run, reference, attribute=attribute, scene=changes.scene, progress=clock),
+        changes.merges,
+        ClassModel.load(run.class_path).names,
+    )
+    for class_id, name in found.items():
+        clock.message(
+            f"class {class_id} is {name.name!r} by {name.share:.0%} of its pixels in the reference"
+        )
+    names = {class_id: name.name for class_id, name in found.items()}
+    return dataclasses.replace(changes, names={**names, **changes.names})
 
 
 def _take_edits(run: Run, clock: Stopwatch) -> Run:
@@ -302,93 +389,5 @@ def _take_edits(run: Run, clock: Stopwatch) -> Run:
                 " again)"
             )
             return run
-        model = ClassModel.load(run.class_path)
-        return results.write(_take_names(model, results, clock))
-
-
-def _take_names(model: ClassModel, results: Results, progress: Progress) -> ClassModel:
-    """Return the model with names and colours that were given in the table `classes`."""
-    for item in results.changed_classes():
-        number, name, color = item["id"], item["name"], item["color"]
-        if number not in model.class_ids:
-            continue
-        try:
-            model = model.rename({number: str(name)}).recolor({number: str(color)})
-        except SettingsError as error:
-            progress.warning(
-                f"what the table `classes` says of class {number} is not taken: {error}"
-            )
-        else:
-            progress.message(f"class {number} was named {name!r}, {color}, by hand; kept")
-    return model
-
-
-def _manifest(
-    scenes: Mapping[str, Scene],
-    settings: Settings,
-    model: MaskModel,
-    sources: Sequence[FeatureSource],
-    stretch: Stretch,
-) -> dict[str, Any]:
-    """Return all that the stored tiles depend on; of several differences the first is named."""
-    chosen = describe_settings(settings)
-    # The fingerprint has the area's polygons and the part's pixels; what they are called does not
-    # matter. The grid tells whether it is the whole scene's.
-    for name in ("aoi", "subdataset", "full_extent"):
-        chosen["scene"].pop(name)
-    # Scenes without blocks have no entry: their tiles are those of versions that knew of none.
-    blocks = {stem: scene.blocks.to_dict() for stem, scene in scenes.items() if scene.blocks}
-    # Nor have runs with the mask model's own features only.
-    own = [source.name for source in sources] == [own_block(model.name)]
-    features = [asdict(block) for block in blocks_of(sources)]
-    rasters = contents_of(sources)
-    return {
-        "model": {
-            "name": model.name,
-            "checksum": model.checksum,
-            "precision": settings.model.precision,
-        },
-        "settings": {name: chosen[name] for name in ("scene", "tiles", "masks")},
-        "scenes": {
-            stem: {"fingerprint": scene.fingerprint, "grid": scene.grid.to_json()}
-            for stem, scene in scenes.items()
-        },
-        "stretch": stretch.to_dict(),
-        **({"blocks": blocks} if blocks else {}),
-        **({} if own else {"features": features}),
-        **({"rasters": rasters} if rasters else {}),
-    }
-
-
-def _label_tiles(run: Run, prepared: Prepared, settings: Settings, progress: Progress) -> None:
-    progress.stage("tiles")
-    for part in run.parts:
-        part.make_folder()
-    blocks = travelling(prepared.sources)
-    jobs = [
-        Job(scene, tile, part.tile_path(tile), settings, blocks)
-        for part, scene in zip(run.parts, prepared.scenes.values(), strict=True)
-        for tile in part.missing_tiles()
-    ]
-    total = sum(len(part.tiles) for part in run.parts)
-    finished = total - len(jobs)
-    if finished:
-        progress.message(f"{finished} of {total} tiles were finished before")
-    progress.step(finished, total)
-
-    def count(_: str) -> None:
-        """Tell of one more finished tile."""
-        nonlocal finished
-        finished += 1
-        tick()
-
-    def tick() -> None:
-        """Tell how far it is."""
-        progress.step(finished, total)
-
-    most = most_processes(settings.run.workers)
-    if most < settings.run.workers:
-        progress.message(
-            f"`workers` is {settings.run.workers}, and Windows allows {most}: {most} are used"
-        )
-    run_jobs(jobs, prepared.model, prepared.sources, settings.run, count, tick)
+        model = take_names(ClassModel.load(run.class_path), results, clock)
+        return results.write(model, before=model)

@@ -19,14 +19,15 @@ from ..settings.options import AnyPath
 
 FILE_NAME = "classes.safetensors"
 FORMAT = "alps-geo class model"
-VERSION = 3
+#: The newest version; classes that were never split are written as the one before, which has none.
+VERSION, VERSION_WITHOUT_SPLITS = 4, 3
 # safetensors writes several metadata entries in an order that varies; one is always the same.
 _KEY = "alps_geo"
 
 Tensors = Mapping[str, NDArray[Any]]
 
 
-def write(path: Path, header: Mapping[str, Any], tensors: Tensors) -> None:
+def write(path: Path, header: Mapping[str, Any], tensors: Tensors, version: int = VERSION) -> None:
     """Write a file whole or not at all; the same content gives the same bytes.
 
     Parameters
@@ -35,6 +36,8 @@ def write(path: Path, header: Mapping[str, Any], tensors: Tensors) -> None:
     header : mapping
         JSON values; format, version and checksum are added.
     tensors : mapping of str to ndarray
+    version : int
+        The lowest that knows all of this, so that earlier programs read what they can.
 
     Raises
     ------
@@ -42,7 +45,7 @@ def write(path: Path, header: Mapping[str, Any], tensors: Tensors) -> None:
         If it cannot be written; an older file is then still there.
     """
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    signed = {**header, "format": FORMAT, "version": VERSION}
+    signed = {**header, "format": FORMAT, "version": version}
     signed["sha256"] = _digest(signed, arrays)
     content = to_safetensors(arrays, {_KEY: _to_json(signed)})
     try:

@@ -6,9 +6,8 @@ mask model they come from, and the stretch of the scenes. Its `Legend` has names
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,11 @@ from ..progress import Progress
 from ..settings import ClassSettings
 from ..settings.options import AnyPath
 from . import file as classfile
+from . import splits
 from .clustering import cluster, margin, nearest, update_online
+from .editable import Editable
 from .legend import Legend
+from .prediction import Prediction, too_few
 from .sampling import BLOCK, Rows, Weighted, as_batches, reblock, sketch, weigh
 from .schema import FeatureBlock, FeatureSchema
 from .whitening import choose_reach, compress, measure_axes, rotate
@@ -34,23 +36,7 @@ _LEARNED = {
 }
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The classes of segments.
-
-    Attributes
-    ----------
-    class_id : ndarray of uint16, shape (n_segments,)
-    confidence : ndarray of float32, shape (n_segments,)
-        1 - d1 / d2, the distances to the nearest centre and the nearest of another class: 0
-        halfway between two classes, 1 on a centre, 1 if there is one class only.
-    """
-
-    class_id: NDArray[np.uint16]
-    confidence: NDArray[np.float32]
-
-
-class ClassModel:
+class ClassModel(Editable):
     """Groups segments, or any rows of numbers, into classes, in the words of scikit-learn.
 
     `fit` and `partial_fit` return the model itself; what names, orders or merges, a changed copy.
@@ -77,6 +63,8 @@ class ClassModel:
     axes_ : ndarray of float64, shape (n_features, n_features)
         What whitens them then; see `whitening`.
     legend_ : Legend
+    steps_ : tuple of Step
+        Classes split, and merged after that, since they were found; see `splits`.
     n_samples_ : int
     inertia_, n_iter_, settled_ : how the last `fit` ended; not kept in the file
 
@@ -90,14 +78,11 @@ class ClassModel:
     """
 
     schema: FeatureSchema
-    cluster_centers_: Rows
     counts_: NDArray[np.int64]
-    class_of_center_: NDArray[np.int32]
     mean_: Rows
     scale_: Rows
     reach_: float
     axes_: Rows
-    legend_: Legend
     n_samples_: int
     inertia_: float
     n_iter_: int
@@ -115,21 +100,6 @@ class ClassModel:
         if schema is not None:
             self.schema = schema
         self._waiting: list[NDArray[np.float32]] = []
-
-    @property
-    def class_ids(self) -> tuple[int, ...]:
-        """The ids of the classes there are, ascending."""
-        return self._legend().ids
-
-    @property
-    def names(self) -> dict[int, str]:
-        """The name of each class, by id."""
-        return self._legend().names
-
-    @property
-    def colors(self) -> dict[int, str]:
-        """The colour of each class as `#rrggbb`, by id."""
-        return self._legend().colors
 
     def fit(
         self,
@@ -173,7 +143,7 @@ class ClassModel:
         seen = sketch(segments(), max(10 * wanted, SAMPLE_SIZE), wanted, seed)
         found, distinct = (seen.count, seen.distinct) if seen else (0, 0)
         if seen is None or distinct < wanted:
-            raise SettingsError(_too_few(wanted, found, distinct))
+            raise SettingsError(too_few(wanted, found, distinct))
         self.mean_, self.scale_ = seen.mean, seen.scale
         self.reach_ = choose_reach(len(self.mean_))
         self.axes_ = measure_axes(self._standardise(seen.sample.rows), seed)
@@ -186,7 +156,7 @@ class ClassModel:
         result = cluster(blocks, transform(seen.sample), wanted, seed, progress)
         self.cluster_centers_, self.counts_ = result.centers, result.counts
         self.class_of_center_ = np.arange(wanted, dtype=np.int32)
-        self.legend_ = Legend(wanted, tuple(range(wanted)))
+        self.legend_, self.steps_ = Legend(wanted, tuple(range(wanted))), ()
         self.inertia_, self.settled_ = result.inertia, result.settled
         self.n_iter_ = result.online_passes + result.exact_passes
         return self
@@ -243,60 +213,13 @@ class ClassModel:
             rows = self._transform(features[part])
             index = nearest(rows, self.cluster_centers_)
             class_id[part] = groups[index]
-            if len(self.class_ids) > 1:
+            if len(set(groups.tolist())) > 1:
                 second = nearest(rows, self.cluster_centers_, groups, barred=groups[index])
                 confidence[part] = margin(
                     rows, self.cluster_centers_[index], self.cluster_centers_[second]
                 )
+            splits.follow(self.steps_, rows, class_id[part], confidence[part])
         return Prediction(class_id, confidence)
-
-    def order_by_area(self, areas: Sequence[float] | NDArray[np.generic]) -> ClassModel:
-        """Return the model with ids by size: 0 is the largest class, ties keep their order.
-
-        Parameters
-        ----------
-        areas : array, indexed by class id
-            In any unit; classes past its end have none.
-        """
-        sizes = np.zeros(self._legend().size)
-        sizes[: len(areas)] = areas
-        largest_first = sorted(self.class_ids, key=lambda class_id: (-sizes[class_id], class_id))
-        new_ids = dict(zip(largest_first, self.class_ids, strict=True))
-        return self._with(
-            self.legend_.renumber(new_ids), [new_ids[int(old)] for old in self.class_of_center_]
-        )
-
-    def rename(self, names: Mapping[int, str]) -> ClassModel:
-        """Return the model with some classes called otherwise; `Legend` says what a name may be."""
-        return self._with(self._legend().rename(names))
-
-    def recolor(self, colors: Mapping[int, str]) -> ClassModel:
-        """Return the model with other colours, `#rrggbb`, for some classes."""
-        return self._with(self._legend().recolor(colors))
-
-    def merge(self, groups: Iterable[Sequence[int]]) -> ClassModel:
-        """Return the model with each group of classes made one, which keeps the first's id.
-
-        Parameters
-        ----------
-        groups : iterable of sequences of int
-            `[(4, 7)]`: class 7 becomes class 4; other ids stay.
-
-        Raises
-        ------
-        SettingsError
-            If an id is unknown, or named twice.
-        """
-        legend, owners = self._legend(), self.class_of_center_.copy()
-        for group in groups:
-            legend.check_ids(group)
-            if len(set(group)) != len(group) or len(group) < 2:
-                listed = ",".join(map(str, group))
-                raise SettingsError(f"a merge needs two or more different ids, not {listed}")
-            for class_id in group[1:]:
-                legend = legend.remove(class_id)
-                owners[owners == class_id] = group[0]
-        return self._with(legend, owners)
 
     def save(self, path: AnyPath) -> None:
         """Write the model as safetensors with a JSON header; the same model gives the same bytes.
@@ -308,7 +231,6 @@ class ClassModel:
         """
         legend, schema = self._legend(), self.schema
         tensors = {name: getattr(self, attribute) for name, attribute in _LEARNED.items()}
-        names, colors = legend.names, legend.colors
         header = {
             "mask_model": {"name": schema.model, "checksum": schema.checksum},
             "features": schema.names,
@@ -317,9 +239,14 @@ class ClassModel:
             "settings": {"n_classes": self.n_classes, "seed": self.seed},
             "n_samples": self.n_samples_,
             "reach": self.reach_ if np.isfinite(self.reach_) else None,
-            "classes": [{"id": i, "name": names[i], "color": colors[i]} for i in legend.ids],
+            "classes": legend.to_records(),
         }
-        classfile.write(Path(path), header, {**tensors, "weights": schema.weights})
+        tensors["weights"], version = schema.weights, classfile.VERSION_WITHOUT_SPLITS
+        if self.steps_:
+            header |= {"size": legend.size, "splits": splits.to_records(self.steps_)}
+            tensors["split_centers"] = splits.stack(self.steps_, len(schema.names))
+            version = classfile.VERSION
+        classfile.write(Path(path), header, tensors, version)
 
     @classmethod
     def load(cls, path: AnyPath) -> ClassModel:
@@ -354,10 +281,12 @@ class ClassModel:
             setattr(model, attribute, learned[name])
         model.n_samples_ = int(header["n_samples"])
         model.reach_ = np.inf if header.get("reach") is None else float(header["reach"])
-        model.legend_ = Legend.restore(size, header["classes"])
+        model.legend_ = Legend.restore(int(header.get("size", size)), header["classes"])
+        none = np.zeros((0, len(schema.names)))
+        model.steps_ = splits.restore(header.get("splits", ()), tensors.get("split_centers", none))
         if (model.scale_ <= 0).any() or not model.reach_ > 0 or (model.counts_ < 0).any():
             raise ValueError("a scale or the reach is not above 0, or a count below it")
-        if set(model.class_of_center_.tolist()) != set(model.class_ids):
+        if splits.reach(model.steps_, model.class_of_center_.tolist()) != set(model.class_ids):
             raise ValueError("centres and classes do not match")
         return model
 
@@ -375,12 +304,10 @@ class ClassModel:
             )
         return self.legend_
 
-    def _with(self, legend: Legend, owners: Sequence[int] | NDArray[np.int32] = ()) -> ClassModel:
-        changed = copy.copy(self)
-        changed.legend_ = legend
-        if len(owners):
-            changed.class_of_center_ = np.asarray(owners, np.int32)
-        return changed
+    def transform(self, X: ArrayLike) -> Rows:
+        """Return features as centres have them, ndarray of float64 of the same shape."""
+        (features,) = self.schema.check([np.asarray(X)])
+        return self._transform(features)
 
     def _standardise(self, features: NDArray[np.floating]) -> Rows:
         rows = (features.astype(np.float64) - self.mean_) / self.scale_
@@ -388,13 +315,3 @@ class ClassModel:
 
     def _transform(self, features: NDArray[np.floating]) -> Rows:
         return rotate(self._standardise(features), self.axes_)
-
-
-def _too_few(wanted: int, found: int, distinct: int) -> str:
-    what = "1 segment was found" if found == 1 else f"{found} segments were found"
-    if distinct < found:
-        what = f"{distinct} of the {found} segments found differ"
-    remedy = f"use `n_classes={distinct}` or less"
-    if distinct < 2:
-        remedy = "label a larger area, or several scenes together"
-    return f"`n_classes` is {wanted} but only {what}; {remedy}"

@@ -47,7 +47,11 @@ CREATE TABLE classes (
     share REAL
 )
 """
-_CLASS_COLUMNS = frozenset(("fid", "class_id", "name", "color", "segments", "area_px", "share"))
+#: Columns that are only there where a class is one of a published legend.
+LEGEND_COLUMNS = ("class_code", "class_uri")
+_CLASS_COLUMNS = frozenset(
+    ("fid", "class_id", "name", "color", "segments", "area_px", "share", *LEGEND_COLUMNS)
+)
 _NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 
 Extents = Mapping[int, NDArray[np.float64]]
@@ -207,6 +211,24 @@ def write_classes(
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 values,
             )
+    for column, texts in zip(LEGEND_COLUMNS, (legend.codes, legend.uris), strict=True):
+        _write_legend_column(database, column, texts)
+
+
+def _write_legend_column(
+    database: sqlite3.Connection, column: str, texts: Mapping[int, str]
+) -> None:
+    """Write codes or URIs; the column is made when the first class has one."""
+    present = {row[1] for row in database.execute("PRAGMA table_info(classes)")}
+    if column not in present:
+        if not texts:
+            return
+        database.execute(f"ALTER TABLE classes ADD COLUMN {column} TEXT")
+    database.execute(f"UPDATE classes SET {column} = NULL")  # nosec B608
+    database.executemany(
+        f"UPDATE classes SET {column} = ? WHERE class_id = ?",  # nosec B608
+        [(text, number) for number, text in texts.items()],
+    )
 
 
 def _remove_classes(database: sqlite3.Connection, kept: tuple[int, ...]) -> None:

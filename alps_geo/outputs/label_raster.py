@@ -85,9 +85,10 @@ def write_labels(
     values = np.where(lookup < 0, unlabelled_value(legend), lookup).astype(dtype)
     values[0] = unlabelled_value(legend)
     told = progress or NoProgress()
-    source = path.with_name(f".{path.stem}.source.tif")
     sidecar = path.with_name(f"{path.name}.aux.xml")
     with bounded_cache(), explaining(path), replacing(path) as temporary:
+        # Names that the cleaner knows, should this be killed.
+        source = temporary.with_name(f"{temporary.stem}.source.tif")
         gdal_sidecar = temporary.with_name(f"{temporary.name}.aux.xml")
         try:
             with _without_ground_warnings():

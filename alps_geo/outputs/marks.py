@@ -95,11 +95,10 @@ def write_marks(database: sqlite3.Connection, marks: Marks, written: Written) ->
     written : Written
     """
     legend = marks.legend
-    names, colors = legend.names, legend.colors
     content: dict[str, Any] = {
         "origin": asdict(marks.origin),
         "size": legend.size,
-        "classes": [{"id": i, "name": names[i], "color": colors[i]} for i in legend.ids],
+        "classes": legend.to_records(),
         "views": dict(marks.views),
         "styles": dict(marks.styles),
     }

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..classes.legend import Legend
 from ..errors import OutputError, RunError
 from .class_layers import (
+    LEGEND_COLUMNS,
     STYLE_NAME,
     class_column_changes,
     layer_name,
@@ -360,7 +361,7 @@ class Revision:
         if any(not _OUR_TABLES.fullmatch(name) for (name,) in names):
             return True
         for table, columns in _OUR_COLUMNS.items():
-            if self._columns(table) - set(columns.split()):
+            if self._columns(table) - {*columns.split(), *LEGEND_COLUMNS}:
                 return True
         if self.marks is None or not self.has_layers():
             return False

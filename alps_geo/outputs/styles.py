@@ -38,6 +38,8 @@ _TABLE_COLUMNS = (
     ("Blue", _INTEGER, 8),
     ("Alpha", _INTEGER, 9),
 )
+# And those of a published legend, where a class is of one.
+_LEGEND_COLUMNS = (("Code", _TEXT, 0), ("URI", _TEXT, 0))
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,17 @@ def raster_sidecar(legend: Legend, counts: Mapping[int, int], present: str | Non
         # Categories are told by their place: those of merged classes stay, without a name.
         SubElement(categories, "Category").text = names.get(class_id, "")
     table = SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
-    for index, (name, kind, usage) in enumerate(_TABLE_COLUMNS):
+    more = _LEGEND_COLUMNS if legend.codes or legend.uris else ()
+    for index, (name, kind, usage) in enumerate((*_TABLE_COLUMNS, *more)):
         column = SubElement(table, "FieldDefn", index=str(index))
         for tag, value in (("Name", name), ("Type", kind), ("Usage", usage)):
             SubElement(column, tag).text = str(value)
     for index, class_id in enumerate(legend.ids):
         row = SubElement(table, "Row", index=str(index))
         color = parse_color(colors[class_id])
-        for value in (class_id, names[class_id], counts.get(class_id, 0), *color, 255):
+        published = (legend.codes.get(class_id, ""), legend.uris.get(class_id, ""))[: len(more)]
+        cells = (class_id, names[class_id], counts.get(class_id, 0), *color, 255, *published)
+        for value in cells:
             SubElement(row, "F").text = str(value)
     note = SubElement(band, "Metadata", domain=_NOTE_DOMAIN)
     SubElement(note, "MDI", key="digest").text = _table_digest(band)

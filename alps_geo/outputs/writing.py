@@ -19,6 +19,7 @@ import numpy as np
 from .._files import replacing
 from .._redaction import redact
 from ..classes.legend import Legend
+from ..errors import OutputError
 from ..progress import Progress
 from ..scenes.crs import require_package_crs
 from ..scenes.grid import Grid
@@ -32,6 +33,7 @@ from .revision import Revision
 __all__ = [
     "MaskTable",
     "SegmentTable",
+    "commit_package",
     "open_package",
     "revise_package",
     "unlabelled_value",
@@ -103,7 +105,7 @@ def revise_package(
     origin: Origin,
     heirs: Mapping[int, int],
 ) -> list[str]:
-    """Bring a GeoPackage up to date: all of it or nothing, and nothing that users made is lost.
+    """Bring a GeoPackage up to date; nothing is true before `commit_package`.
 
     Parameters
     ----------
@@ -124,13 +126,27 @@ def revise_package(
     OutputError
         If the file cannot be written; it is then as it was.
     """
-    with explaining(revision.path):
-        try:
-            foreign = revision.update(table, legend, origin, heirs)
+    try:
+        with explaining(revision.path):
+            return revision.update(table, legend, origin, heirs)
+    except OutputError:
+        revision.close()
+        raise
+
+
+def commit_package(revision: Revision) -> None:
+    """Make all that `revise_package` did true at once; nothing that users made is lost.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written; it is then as it was.
+    """
+    try:
+        with explaining(revision.path):
             revision.commit()
-        finally:
-            revision.close()
-    return foreign
+    finally:
+        revision.close()
 
 
 def open_package(path: Path) -> Revision | None:
@@ -166,7 +182,7 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     OutputError
         If the file cannot be written.
     """
-    text = json.dumps(_to_json(record), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(to_json(record), indent=2, ensure_ascii=False, allow_nan=False)
     with explaining(path):
         write_text(path, text + "\n")
 
@@ -176,16 +192,16 @@ def _remove_journals(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def _to_json(value: object) -> object:
-    """Turn what a record may hold into what JSON has."""
+def to_json(value: object) -> object:
+    """Turn what a record may hold into what JSON has; nothing in it opens doors."""
     if isinstance(value, Mapping):
-        return {str(key): _to_json(item) for key, item in value.items()}
+        return {str(key): to_json(item) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return _to_json(asdict(value))
+        return to_json(asdict(value))
     if isinstance(value, list | tuple | np.ndarray):
-        return [_to_json(item) for item in value]
+        return [to_json(item) for item in value]
     if isinstance(value, np.generic):
-        return _to_json(value.item())
+        return to_json(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str | Path):

@@ -6,9 +6,10 @@ does not change when new classes are found: it is applied as the class that stan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,6 +47,21 @@ class Edits(Columns):
         """Return no edits."""
         nothing = np.zeros(0, np.int64)
         return cls(nothing, nothing, np.zeros(0, np.str_))
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Sequence[Any]]) -> Edits:
+        """Return the edits that `to_rows` gave."""
+        listed = list(rows)
+        return cls(
+            np.array([row[0] for row in listed], np.int64),
+            np.array([row[1] for row in listed], np.int64),
+            np.array([row[2] for row in listed], np.str_),
+        )
+
+    def to_rows(self) -> list[list[Any]]:
+        """Return segment, class and model of each edit, as JSON values."""
+        columns = (self.segment_id.tolist(), self.class_id.tolist(), self.model.tolist())
+        return [list(row) for row in zip(*columns, strict=True)]
 
     def put(
         self, segment_id: NDArray[np.integer], class_id: NDArray[np.integer], model: str

@@ -67,7 +67,7 @@ class RunFolder:
                     f"{self.out} holds another run ({difference}); choose another folder,"
                     " or `overwrite`"
                 )
-            self._remove_leftovers()
+            self.remove_leftovers()
             return True
         self._prepare(overwrite=overwrite)
         with replacing(self.manifest_path) as temporary:
@@ -78,7 +78,7 @@ class RunFolder:
         try:
             if self.out.exists() and not self.out.is_dir():
                 raise RunError(f"{self.out} is a file; name a folder for the results")
-            self._remove_leftovers()
+            self.remove_leftovers()
             if overwrite and self.manifest_path.exists():
                 self._empty()
             elif self._has_files():
@@ -100,6 +100,8 @@ class RunFolder:
     def _empty(self) -> None:
         """Remove what an earlier run left; if this is stopped half-way, it can be done again."""
         self.results_outdated = True
+        # What is about to be removed cannot be finished.
+        self.pending_path.unlink(missing_ok=True)
         for item in self.path.iterdir():
             if item.is_dir():
                 shutil.rmtree(item)
@@ -111,8 +113,23 @@ class RunFolder:
         return self.path / "results-outdated"
 
     @property
+    def pending_path(self) -> Path:
+        """Where it is written what results are to become, while they take their places."""
+        return self.path / "pending.json"
+
+    @property
+    def undo_path(self) -> Path:
+        """Where it is written what results were before the last change of classes."""
+        return self.path / "undo.json"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all results are of one command."""
+        return not self.results_outdated and not self.pending_path.exists()
+
+    @property
     def results_outdated(self) -> bool:
-        """True from when results begin to be replaced until all of them are."""
+        """True from when a run begins anew until all its results are there."""
         return self._outdated_path.exists()
 
     @results_outdated.setter
@@ -127,15 +144,17 @@ class RunFolder:
 
     def require_whole(self) -> None:
         """Raise `RunError` while some results are of one command and some of another."""
-        if self.results_outdated:
+        if not self.is_whole:
             raise RunError(
                 f"the results in {self.out} were not all written: a command is at work there, or"
                 " was stopped; give that command again first"
             )
 
-    def _remove_leftovers(self) -> None:
-        """Remove the beginnings of files that a killed run left."""
-        for folder in (self.out, self.path, *self.path.glob("*"), *self.path.glob("*/tiles")):
+    def remove_leftovers(self, *, tiles: bool = True) -> None:
+        """Remove the beginnings of files that a killed run left; of tiles, too, if so asked."""
+        folders = [self.out, self.path, *self.path.glob("*")]
+        folders += self.path.glob("*/tiles") if tiles else ()
+        for folder in folders:
             for leftover in folder.glob(f".*.{'[0-9a-f]' * 8}.part*") if folder.is_dir() else ():
                 leftover.unlink(missing_ok=True)
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from .._files import move_into_place, replacing
 from ..classes import file as classfile
-from ..classes.model import ClassModel, Prediction
+from ..classes.model import ClassModel
+from ..classes.prediction import Prediction
 from ..errors import ModelError
 from ..segments.table import Segments
 from .folder import RunFolder
@@ -98,3 +99,18 @@ def predict(model: ClassModel | None, segments: Segments) -> Prediction:
         np.concatenate([part.class_id for part in parts]),
         np.concatenate([part.confidence for part in parts]),
     )
+
+
+def heirs_by_model(before: ClassModel, now: ClassModel) -> dict[int, int]:
+    """Return the present class for each class of a model of the same centres.
+
+    Classes without segments have no other heirs.
+    """
+    if not np.array_equal(before.cluster_centers_, now.cluster_centers_):
+        return {}
+    owners = zip(before.class_of_center_.tolist(), now.class_of_center_.tolist(), strict=True)
+    merged = {step.of: step.ids[0] for step in now.steps_ if step.is_merge}
+    parts = {number: step.of for step in before.steps_ for number in step.ids}
+    heirs = {**parts, **merged, **dict(sorted(owners, reverse=True))}
+    heirs |= {number: number for number in now.class_ids}
+    return {number: heirs[number] for number in before.class_ids if number in heirs}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -104,8 +103,3 @@ def read_record(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {error}; run `label()` with `overwrite`") from error
     return record
-
-
-def class_facts(names: Mapping[int, str], colors: Mapping[int, str]) -> list[dict[str, Any]]:
-    """Return the classes as records with id, name and color."""
-    return [{"id": number, "name": names[number], "color": colors[number]} for number in names]

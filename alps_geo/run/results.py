@@ -1,41 +1,48 @@
 """The results of a run, written together: what somebody changed in them by hand is found and kept.
 
-Before anything is written, every GeoPackage is locked and compared with what was written last.
+Before anything is written, every GeoPackage is locked and compared with what was written last. Then
+all files are written beside the present ones, and packages changed in transactions that stay open.
+Once that is done, what results become is noted in the run folder: from then on the change counts
+as made, and only now do files take their places. What is stopped before changes nothing; what is
+stopped after is finished by the next command (`opening.finish_stopped`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .._files import Waiting, together
 from .._memory import return_freed_memory
 from ..classes.legend import Legend
-from ..classes.model import ClassModel, Prediction
-from ..errors import OutputError
+from ..classes.model import ClassModel
+from ..classes.prediction import Prediction
+from ..errors import OutputError, RunError
 from ..outputs.geopackage import SegmentTable
 from ..outputs.marks import Origin
 from ..outputs.revision import Revision
 from ..outputs.writing import (
-    open_package,
+    commit_package,
     revise_package,
     write_labels,
     write_package,
     write_record,
 )
 from ..progress import Stopwatch
-from .edits import find_heirs, load_edits, save_edits
+from .edits import Edits, find_heirs, save_edits
 from .folder import RunFolder
-from .library import ModelLibrary, predict
-from .record import class_facts, peak_memory_mb
+from .library import ModelLibrary, heirs_by_model, predict
+from .record import peak_memory_mb
 from .run import Run
-from .scene_results import ScenePart, examine, identify
+from .scene_results import ScenePart, add_found
+from .state import Pending, State, load_undo, save_undo
 
 
 class Results:
-    """The results of a run while they are replaced; made by `open_results`.
+    """The results of a run while they are replaced; made by `opening.open_results`.
 
     Parameters
     ----------
@@ -57,7 +64,15 @@ class Results:
     ) -> None:
         self._run, self._parts, self._library, self._record = run, parts, library, record
         self._clock = clock
+        self._edits = {part.run.stem: part.edits for part in parts}
+        self._given: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        self._drops_edits = False
         self._predictions: dict[tuple[str, str], Prediction] = {}
+
+    @property
+    def model(self) -> ClassModel | None:
+        """The class model among the results, as it was when they were opened."""
+        return self._library.current
 
     @property
     def are_edited(self) -> bool:
@@ -76,13 +91,69 @@ class Results:
             for item in part.revision.changed_classes()
         ]
 
-    def write(self, model: ClassModel | None) -> Run:
-        """Write everything but the run folder; the record comes last, so it tells of whole results.
+    def drop_edits(self) -> None:
+        """Forget what was changed by hand, also since results were written."""
+        self._edits = {part.run.stem: Edits.none() for part in self._parts}
+        self._drops_edits = True
+
+    def give(self, stem: str, segment_id: NDArray[np.int64], class_id: NDArray[np.int64]) -> None:
+        """Class some segments of a scene by hand.
+
+        Parameters
+        ----------
+        stem : str
+        segment_id, class_id : ndarray of int64, shape (n,)
+            Each segment once; classes of the model that `write` gets.
+        """
+        self._given[stem] = segment_id, class_id
+
+    def restore(self, state: State, *, drops_edits: bool = False) -> ClassModel | None:
+        """Take record and edits of another state, and return its class model.
+
+        Parameters
+        ----------
+        state : State
+        drops_edits : bool
+            Forget what was changed by hand since results were written; else it stays.
+
+        Raises
+        ------
+        RunError
+            If the class model is gone.
+        """
+        self._record = dict(state.record)
+        for part in self._parts:
+            edits = state.edits.get(part.run.stem, Edits.none())
+            self._edits[part.run.stem] = (
+                edits if drops_edits else add_found(part, edits, self._library)
+            )
+        self._drops_edits = drops_edits
+        model = self._library.load(state.model)
+        if model is None and state.model:
+            raise RunError(
+                f"the class model {self._library.path(state.model)} is gone; make new classes with"
+                " `classify()`"
+            )
+        return model
+
+    def write(
+        self,
+        model: ClassModel | None,
+        *,
+        before: ClassModel | None = None,
+        undo: State | None = None,
+    ) -> Run:
+        """Write everything but the run folder: all of it, or nothing.
 
         Parameters
         ----------
         model : ClassModel or None
             None where there are no segments.
+        before : ClassModel, optional
+            What undoing brings back, with the present edits. Without it, and without `undo`,
+            nothing can be undone.
+        undo : State, optional
+            What undoing brings back.
 
         Raises
         ------
@@ -95,27 +166,71 @@ class Results:
             if model is not None
             else Legend(record["settings"]["classes"]["n_classes"], ())
         )
-        for part in self._parts:
-            save_edits(part.run.folder, part.edits)
         checksum = "" if model is None else self._library.add(model)
+        for stem, given in self._given.items():
+            self._edits[stem] = self._edits[stem].put(*given, checksum)
+        after = State(checksum, self._edits, record)
+        undo = undo if before is None else self._find_undo(before, after)
         heirs = self._heirs(checksum)
         tables = [self._table(part, checksum, heirs) for part in self._parts]
-        self._write_packages(tables, legend, checksum, heirs)
-        for part, table in zip(self._parts, tables, strict=True):
-            self._write_raster(part, table, legend)
-        if model is not None:
-            model.save(run.class_path)
-        self._library.keep(
-            {checksum, *(name for part in self._parts for name in part.edits.models())}
-        )
-        clock.stop()
-        record["classes"] = class_facts(legend.names, legend.colors)
-        record["warnings"] = [*record.get("warnings", []), *clock.warnings]
-        record["seconds"] = {**record.get("seconds", {}), **clock.seconds}
-        record["peak_memory_mb"] = round(max(record.get("peak_memory_mb", 0), peak_memory_mb()))
-        write_record(run.record_path, record)
-        RunFolder(run.folder).results_outdated = False
+        with together() as files:
+            self._write_packages(tables, legend, checksum, heirs)
+            for part, table in zip(self._parts, tables, strict=True):
+                self._write_raster(part, table, legend)
+            if model is not None:
+                model.save(run.class_path)
+            clock.stop()
+            record["classes"] = legend.to_records()
+            record["warnings"] = [*record.get("warnings", []), *clock.warnings]
+            record["seconds"] = {**record.get("seconds", {}), **clock.seconds}
+            record["peak_memory_mb"] = round(max(record.get("peak_memory_mb", 0), peak_memory_mb()))
+            write_record(run.record_path, record)
+        self._put_in_place(files, Pending(after, undo, self._drops_edits))
         return run
+
+    def _find_undo(self, before: ClassModel, after: State) -> State | None:
+        """Return what undoing brings back: where nothing changes, the same as until now."""
+        library, folder = self._library, RunFolder(self._run.folder)
+        edits = {part.run.stem: part.edits for part in self._parts}
+        checksum = library.current_checksum
+        if before is not library.current:
+            checksum = library.add(before)
+        previous = State(checksum, edits, self._run.record)
+        if not previous.is_like(after):
+            return previous
+        if after.model != library.current_checksum:
+            # Only names that were given by hand.
+            return State(library.current_checksum, edits, self._run.record)
+        older = load_undo(folder.undo_path)
+        if older is None:
+            return None
+        kept = {
+            part.run.stem: add_found(part, older.edits.get(part.run.stem, Edits.none()), library)
+            for part in self._parts
+        }
+        return State(older.model, kept, older.record)
+
+    def _put_in_place(self, files: Waiting, pending: Pending) -> None:
+        """Make the change true; once it is noted, whoever opens the run next finishes it."""
+        folder, committed = RunFolder(self._run.folder), False
+        try:
+            pending.save(folder.pending_path)
+            for part in self._parts:
+                if part.revision is not None:
+                    commit_package(part.revision)
+                    committed = True
+        except OutputError:
+            files.discard()
+            if not committed:
+                folder.pending_path.unlink(missing_ok=True)
+            raise
+        files.place()
+        for part in self._parts:
+            save_edits(part.run.folder, self._edits[part.run.stem])
+        save_undo(folder.undo_path, pending.undo)
+        self._library.keep(pending.after.models | (pending.undo.models if pending.undo else set()))
+        folder.results_outdated = False
+        folder.pending_path.unlink(missing_ok=True)
 
     def _predict(self, part: ScenePart, checksum: str) -> Prediction:
         """Return the classes that a model gives a scene's segments."""
@@ -126,7 +241,7 @@ class Results:
 
     def _heirs(self, checksum: str) -> dict[str, dict[int, int]]:
         """Return the present class for each class of the models that edits, or packages, name."""
-        named = {name for part in self._parts for name in part.edits.models()}
+        named = {name for edits in self._edits.values() for name in edits.models()}
         named |= {
             part.revision.marks.origin.model
             for part in self._parts
@@ -137,6 +252,9 @@ class Results:
         heirs: dict[str, dict[int, int]] = {}
         for name in sorted(named):
             before = self._library.load(name)
+            if name == checksum and now is not None:
+                heirs[name] = {number: number for number in now.class_ids}
+                continue
             if before is None or now is None:
                 self._clock.warning(
                     "classes that were given by hand cannot follow: their class model"
@@ -151,7 +269,7 @@ class Results:
                 )
                 for part in self._parts
             )
-            heirs[name] = {**_heirs_by_center(before, now), **found}
+            heirs[name] = {**heirs_by_model(before, now), **found}
         return heirs
 
     def _table(
@@ -160,8 +278,9 @@ class Results:
         """Return the segments with their classes, edits applied, and tell of these."""
         segments, found = part.segments, self._predict(part, checksum)
         class_id, confidence = found.class_id.copy(), found.confidence.copy()
-        if len(part.edits):
-            kept = part.edits.apply(segments.segment_id, class_id, confidence, heirs)
+        edits = self._edits[part.run.stem]
+        if len(edits):
+            kept = edits.apply(segments.segment_id, class_id, confidence, heirs)
             self._clock.message(
                 f"{_count(kept, 'segment')} of {part.package.name} changed by hand; kept"
             )
@@ -180,9 +299,10 @@ class Results:
     def _describe(self, part: ScenePart, class_of: Mapping[int, int]) -> None:
         """Write to the record, and say, what was changed by hand in a scene's package."""
         facts: dict[str, Any] = {}
-        if len(part.edits):
+        edits = self._edits[part.run.stem]
+        if len(edits):
             facts["segments"] = {
-                str(number): class_of.get(number) for number in part.edits.segment_id.tolist()
+                str(number): class_of.get(number) for number in edits.segment_id.tolist()
             }
         found, name = part.differences, part.package.name
         if found is not None:
@@ -209,22 +329,14 @@ class Results:
         checksum: str,
         heirs: Mapping[str, Mapping[int, int]],
     ) -> None:
-        """Write packages before all else: where one is locked, nothing has been changed yet."""
-        folder, clock = RunFolder(self._run.folder), self._clock
-        were_outdated, written = folder.results_outdated, False
-        folder.results_outdated = True
-        clock.stage("package")
-        try:
-            for part, table in zip(self._parts, tables, strict=True):
-                origin = Origin(part.identity, checksum)
-                if part.revision is None:
-                    self._write_anew(part, table, legend, origin)
-                else:
-                    self._revise(part, part.revision, table, legend, origin, heirs)
-                written = True
-        except OutputError:
-            folder.results_outdated = were_outdated or written
-            raise
+        """Write packages before all else: where one is locked, nothing has been done in vain."""
+        self._clock.stage("package")
+        for part, table in zip(self._parts, tables, strict=True):
+            origin = Origin(part.identity, checksum)
+            if part.revision is None:
+                self._write_anew(part, table, legend, origin)
+            else:
+                self._revise(part, part.revision, table, legend, origin, heirs)
 
     def _write_anew(
         self, part: ScenePart, table: SegmentTable, legend: Legend, origin: Origin
@@ -284,60 +396,6 @@ _TEXTS = {
     " had, and not in the raster",
     "named": "with a class_name that is no class's: kept there; `classes()` names classes",
 }
-
-
-@contextmanager
-def open_results(
-    run: Run, record: dict[str, Any], clock: Stopwatch, *, anew: bool = False
-) -> Iterator[Results]:
-    """Lock the results of a run, and find out what was changed in them by hand.
-
-    Parameters
-    ----------
-    run : Run
-        Assembled.
-    record : dict
-        Of the run; its parts `settings` and `scenes`.
-    clock : Stopwatch
-        The progress listener.
-    anew : bool
-        Replace packages even if they hold the same segments.
-
-    Yields
-    ------
-    Results
-
-    Raises
-    ------
-    OutputError
-        If another program is writing to one of them.
-    RunError
-        If a segment was given a class that is not there.
-    """
-    library = ModelLibrary(run)
-    with ExitStack() as stack:
-        parts = []
-        for scene, labels, package in zip(
-            run.parts, run.label_paths, run.package_paths, strict=True
-        ):
-            segments = scene.load_segments()
-            identity = identify(run, scene, segments, record["settings"]["outputs"])
-            part = ScenePart(
-                scene, segments, labels, package, identity, None, None, load_edits(scene.folder)
-            )
-            revision = open_package(package)
-            if revision is not None:
-                stack.callback(revision.close)
-            parts.append(examine(run, part, revision, library, clock, anew=anew))
-        yield Results(run, parts, library, record, clock)
-
-
-def _heirs_by_center(before: ClassModel, now: ClassModel) -> dict[int, int]:
-    """Return heirs of classes without segments: classes with the same centre."""
-    if not np.array_equal(before.cluster_centers_, now.cluster_centers_):
-        return {}
-    pairs = zip(before.class_of_center_.tolist(), now.class_of_center_.tolist(), strict=True)
-    return dict(sorted(pairs, reverse=True))
 
 
 def _count(number: int, noun: str) -> str:

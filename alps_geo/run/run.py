@@ -90,6 +90,8 @@ class Run(PathLike[str]):
     def classes(self) -> DataFrame:
         """The classes by id: name, color, segments, area_px, share of all labelled pixels.
 
+        Where one is of a published legend, also its code and uri, empty texts for others.
+
         Raises
         ------
         RunError
@@ -111,9 +113,13 @@ class Run(PathLike[str]):
         for item in record["classes"]:
             segments, area_px = sizes.get(item["id"], (0, 0))
             share = area_px / total if total else 0.0
-            rows.append((item["id"], item["name"], item["color"], segments, area_px, share))
-        columns = ["id", "name", "color", "segments", "area_px", "share"]
-        return pd.DataFrame(rows, columns=columns).set_index("id")
+            published = (item.get("code", ""), item.get("uri", ""))
+            size = (segments, area_px, share)
+            rows.append((item["id"], item["name"], item["color"], *size, *published))
+        columns = ["id", "name", "color", "segments", "area_px", "share", "code", "uri"]
+        table = pd.DataFrame(rows, columns=columns).set_index("id")
+        is_published = (table[["code", "uri"]] != "").any(axis=None)
+        return table if is_published else table.drop(columns=["code", "uri"])
 
     @with_own_data
     def segments(self, scene: str | None = None) -> GeoDataFrame:
@@ -303,7 +309,7 @@ def is_finished(run: Run, settings: Settings, checksum: str | None) -> bool:
         If they were made with other classes or outputs than the settings ask for, or the class
         model that these name has changed.
     """
-    if not run.record_path.exists() or RunFolder(run.folder).results_outdated:
+    if not run.record_path.exists() or not RunFolder(run.folder).is_whole:
         return False
     record = read_record(run.record_path)
     there, now = record["settings"], describe_settings(settings)

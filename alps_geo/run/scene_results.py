@@ -91,11 +91,23 @@ def examine(
             _set_aside(progress, part, revision)
         revision.close()
         return part
-    found = revision.differences()
-    edits = part.edits
-    if revision.marks is not None and len(found.segment_id):
-        edits = _add_edits(edits, found, revision.marks.origin.model, part.segments, library)
-    return replace(part, revision=revision, differences=found, edits=edits)
+    part = replace(part, revision=revision, differences=revision.differences())
+    return replace(part, edits=add_found(part, part.edits, library))
+
+
+def add_found(part: ScenePart, edits: Edits, library: ModelLibrary) -> Edits:
+    """Return edits with those that were found in the package.
+
+    Parameters
+    ----------
+    part : ScenePart
+    edits : Edits
+    library : ModelLibrary
+    """
+    found, revision = part.differences, part.revision
+    if found is None or revision is None or revision.marks is None or not len(found.segment_id):
+        return edits
+    return _add_edits(edits, found, revision.marks.origin.model, part.segments, library)
 
 
 def _belongs(run: Run, part: ScenePart, revision: Revision, library: ModelLibrary) -> bool:

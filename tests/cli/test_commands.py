@@ -206,9 +206,40 @@ def test_classes_names_colours_and_merges(own_run):
         assert not (labels.read(1) == 1).any()
 
 
+def test_classes_splits_sets_reads_tables_and_undoes(own_run, tmp_path):
+    def edit(*arguments):
+        result = run("classes", own_run, "--progress", "none", *arguments)
+        assert result.exit_code == 0, result.output
+        return listed(own_run)
+
+    before, labels = listed(own_run), (own_run / "labels.tif").read_bytes()
+    after = edit("--split", "0", "--merge", "2,1=roof", "--set", "1=roof", "--legend", "corine")
+    assert sorted(after) == [0, 2, 3, 4, 5]
+    assert after[2]["name"] == "roof"
+    assert edit("--undo") == before
+    assert (own_run / "labels.tif").read_bytes() == labels
+    table = tmp_path / "classes.csv"
+    edit("--to-csv", table)
+    table.write_text(table.read_text().replace("class_03", "Mixed forest"))
+    after = edit("--from-csv", table, "--legend", "corine")
+    assert (after[3]["code"], after[3]["color"]) == ("313", "#4dff00")
+    (tmp_path / "set.csv").write_text("segment_id,class\n1,mixed forest\n")
+    result = run("classes", own_run, "--set-from", tmp_path / "set.csv", "--progress", "none")
+    assert "there is no class called 'mixed forest'" in result.stderr
+    after = edit("--name-from", own_run / "labels.tif", "--drop-edits")
+    assert after[0]["name"] == "class_00"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--split", "x"], "--split takes a class id and a value, as in 3=…, not 'x=2'"),
+        (["--split", "1=many"], "--split takes a class id and a number of parts"),
+        (["--set", "road"], "--set takes a segment id and a class, as in 3=…"),
+        (["--set", "1=99"], "there is no class 99"),
+        (["--merge", "0,1=a", "--name", "0=b"], "--name is given twice for class 0"),
+        (["--from-csv", "no.csv"], "--from-csv: no.csv cannot be read"),
+        (["--undo", "--name", "1=a"], "--undo goes with no other change"),
         (["--name", "road"], "--name takes a class id and a value, as in 3=…, not 'road'"),
         (["--name", "1=a", "--name", "1=b"], "--name is given twice for class 1"),
         (["--color", "x=#000000"], "--color takes a class id and a value"),

@@ -1,0 +1,44 @@
+"""What a class model says of segments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The classes of segments.
+
+    Attributes
+    ----------
+    class_id : ndarray of uint16, shape (n_segments,)
+    confidence : ndarray of float32, shape (n_segments,)
+        1 - d1 / d2, the distances to the nearest centre and the nearest of another class: 0
+        halfway between two classes, 1 on a centre, 1 if there is one class only. Of a class that
+        was split, the lesser of that and the same between its parts.
+    """
+
+    class_id: NDArray[np.uint16]
+    confidence: NDArray[np.float32]
+
+
+def too_few(wanted: int, found: int, distinct: int) -> str:
+    """Return what to say where there are fewer different segments than classes.
+
+    Parameters
+    ----------
+    wanted : int
+        Classes.
+    found, distinct : int
+        Segments, and how many of them differ.
+    """
+    what = "1 segment was found" if found == 1 else f"{found} segments were found"
+    if distinct < found:
+        what = f"{distinct} of the {found} segments found differ"
+    remedy = f"use `n_classes={distinct}` or less"
+    if distinct < 2:
+        remedy = "label a larger area, or several scenes together"
+    return f"`n_classes` is {wanted} but only {what}; {remedy}"
