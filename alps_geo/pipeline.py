@@ -25,7 +25,7 @@ from .features.sources import blocks_of
 from .models.masks import MaskModel
 from .planning import Prepared, choose, load_classes, prepare
 from .progress import NoProgress, Progress, Stopwatch, listening
-from .run.classes import find_classes
+from .run.classes import find_classes, settle_number
 from .run.editing import Changes, make_changes, take_names, undo_change
 from .run.folder import RunFolder
 from .run.manifest import describe_run
@@ -175,13 +175,15 @@ def _label(prepared: Prepared, folder: RunFolder, settings: Settings, clock: Sto
     label_tiles(run, opened, prepared.model, prepared.sources, settings, clock)
     for part in run.parts:
         part.assemble(settings.outputs, clock)
-    classes = find_classes(run, prepared.classes, settings.classes, clock)
+    wanted, curve = settle_number(run, prepared.classes, settings.classes, clock)
+    classes = find_classes(run, prepared.classes, wanted, clock)
     record = {
         "software": describe_software(),
         "settings": describe_settings(settings),
         "model": manifest["model"],
         "features": [asdict(block) for block in blocks_of(prepared.sources)],
         "class_model": prepared.checksum,
+        **({} if curve is None else {"k_curve": curve}),
         "stretch": manifest["stretch"],
         "scenes": [
             describe_scene(part, scene)
@@ -196,9 +198,10 @@ def _label(prepared: Prepared, folder: RunFolder, settings: Settings, clock: Sto
 def classify(
     run: AnyPath,
     *,
-    n_classes: int | None = None,
+    n_classes: int | str | None = None,
     classes: AnyPath | None = None,
     seed: int = 0,
+    k_method: str = "stability",
     progress: Progress | bool | None = None,
 ) -> Run:
     """Find new classes for a finished run from its stored features; no mask model runs.
@@ -207,11 +210,13 @@ def classify(
     ----------
     run : Run or path
         A run, or its folder.
-    n_classes : int, optional
+    n_classes : int or 'auto', optional
         Number of new classes; by default as many as there were asked for.
     classes : path or Run, optional
         A class model to apply instead: its file, or a run that has one.
     seed : int
+    k_method : {'stability', 'dp'}
+        How `auto` finds the number.
     progress : Progress or bool, optional
         As of `label`.
 
@@ -235,7 +240,8 @@ def classify(
         finish_stopped(opened, clock)
         record, origin = opened.record, opened.manifest
         number = record["settings"]["classes"]["n_classes"] if n_classes is None else n_classes
-        wanted = ClassSettings(number, None if classes is None else os.fspath(classes), seed)
+        file = None if classes is None else os.fspath(classes)
+        wanted = ClassSettings(number, file, seed, k_method)
         model, checksum = load_classes(wanted.file)
         if model is not None:
             model.schema.require_model(origin["model"]["name"], origin["model"]["checksum"])
@@ -245,7 +251,10 @@ def classify(
                     "the class model was made with another stretch than this run: the same colours"
                     " look different to it; `label()` with `classes` uses the model's own"
                 )
-        found = find_classes(opened, model, wanted, clock)
+        settled, curve = settle_number(opened, model, wanted, clock)
+        found = find_classes(opened, model, settled, clock)
+        record.pop("k_curve", None)
+        record |= {} if curve is None else {"k_curve": curve}
         record["settings"]["classes"] = wanted.to_json()
         record["class_model"] = checksum
         with open_results(opened, record, clock) as results:

@@ -18,14 +18,24 @@ from .summary import result_paths, show_run
 
 @click.command(
     cls=SectionCommand,
-    examples=("alps-geo classify out -k 8", "alps-geo classify out --classes other/out"),
+    examples=(
+        "alps-geo classify out -k 8",
+        "alps-geo classify out -k auto",
+        "alps-geo classify out --classes other/out",
+    ),
 )
 @click.argument("out", type=click.Path(), metavar="OUT")
 @settings_options("classes")
 @progress_option
 @click.pass_context
 def classify(
-    ctx: click.Context, out: str, n_classes: int, classes: str | None, seed: int, progress_mode: str
+    ctx: click.Context,
+    out: str,
+    n_classes: int | str,
+    classes: str | None,
+    seed: int,
+    k_method: str,
+    progress_mode: str,
 ) -> None:
     """Find new classes for a finished run, or apply a saved class model.
 
@@ -34,11 +44,18 @@ def classify(
     """
     with reporting(ctx, progress_mode) as reporter:
         check_classes_or_number(ctx)
-        make_settings({"n_classes": n_classes, "seed": seed})
+        make_settings({"n_classes": n_classes, "seed": seed, "k_method": k_method})
         from alps_geo.pipeline import classify as classify_run
 
         number = None if classes is not None and not chosen(ctx, "n_classes") else n_classes
-        run = classify_run(out, n_classes=number, classes=classes, seed=seed, progress=reporter)
+        run = classify_run(
+            out,
+            n_classes=number,
+            classes=classes,
+            seed=seed,
+            k_method=k_method,
+            progress=reporter,
+        )
         reporter.result(**result_paths(run))
     if reporter.for_people:
         show_run(run, [] if reporter.shows_texts else reporter.warnings)

@@ -7,6 +7,7 @@ follow from there. Imports neither NumPy nor rasterio, so that `--help` is quick
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -96,6 +97,19 @@ def _section(option: click.Option) -> str:
     return "run" if is_help else getattr(option, "section", "")
 
 
+class NumberOrWord(click.ParamType):  # type: ignore[type-arg]
+    """A whole number, or a word that stands for one; the settings know which."""
+
+    name = "number"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        """Turn digits into a number."""
+        text = str(value).strip().lower()
+        return int(text) if re.fullmatch(r"[+-]?\d+", text) else text
+
+
 def parse_numbers(
     ctx: click.Context, parameter: click.Parameter, text: str | None
 ) -> tuple[float, ...] | None:
@@ -181,7 +195,8 @@ def _make_option(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> 
 
 def _type_keywords(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> dict[str, Any]:
     metadata = item.metadata
-    (kind, *_), _ = declared_types(part, item)
+    kinds, _ = declared_types(part, item)
+    kind = kinds[0]
     if kind is bool:
         return {"is_flag": True}
     if "choices" in metadata:
@@ -192,6 +207,8 @@ def _type_keywords(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -
     if metadata.get("metavar") in ("FILE", "PATH", "MODEL"):
         # Only for completion in the shell: GDAL opens more than files, so nothing is checked here.
         return {"type": click.Path(), "metavar": metadata["metavar"]}
+    if len(kinds) > 1:
+        return {"type": NumberOrWord(), "metavar": metadata.get("metavar")}
     return {"type": kind, "metavar": metadata.get("metavar")}
 
 

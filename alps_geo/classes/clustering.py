@@ -116,12 +116,15 @@ def _shift(before: Rows, after: Rows, masses: Rows) -> float:
     return float(np.sqrt(np.average(squares, weights=masses)))
 
 
-def seed_centers(sample: Rows, n_centers: int, seed: int, weights: Rows | None = None) -> Rows:
+def seed_centers(
+    sample: Rows, n_centers: int, seed: int, weights: Rows | None = None, starts: int = 0
+) -> Rows:
     """Cluster a sample from several k-means++ starts, and return the best centres.
 
-    The more centres, the less two starts differ in the end: many centres get fewer starts.
+    The more centres, the less two starts differ in the end: many centres get fewer starts, unless
+    their number is given.
     """
-    starts = min(max(256 // n_centers, 1), 8)
+    starts = starts or min(max(256 // n_centers, 1), 8)
     kmeans = KMeans(n_centers, n_init=starts, max_iter=100, tol=1e-3, random_state=seed)
     with _threads().limit(limits=1), warnings.catch_warnings():
         # Rows that differ in the last digits may end in one centre; exact passes part them.

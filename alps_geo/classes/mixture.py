@@ -213,7 +213,7 @@ def _split(
 ) -> NDArray[np.intp]:
     """Try to split every cluster."""
     size = int(labels.max()) + 1
-    changed = labels.copy()
+    changed: NDArray[np.intp] = labels.copy()
     for cluster in range(size):
         members = np.flatnonzero(labels == cluster)
         if len(members) < max(_FEWEST, 2):

@@ -24,7 +24,7 @@ from .clustering import cluster, margin, nearest, update_online
 from .editable import Editable
 from .legend import Legend
 from .prediction import Prediction, too_few
-from .sampling import BLOCK, Rows, Weighted, as_batches, reblock, sketch, weigh
+from .sampling import BLOCK, Rows, Sketch, Weighted, as_batches, reblock, sketch, weigh
 from .schema import FeatureBlock, FeatureSchema
 from .whitening import choose_reach, compress, measure_axes, rotate
 
@@ -90,13 +90,17 @@ class ClassModel(Editable):
 
     def __init__(
         self,
-        n_classes: int = ClassSettings.n_classes,
+        n_classes: int = ClassSettings().number,
         seed: int = ClassSettings.seed,
         *,
         schema: FeatureSchema | None = None,
     ) -> None:
-        checked = ClassSettings(n_classes, None, seed)
-        self.n_classes, self.seed = checked.n_classes, checked.seed
+        checked = ClassSettings(n_classes, seed=seed)
+        if checked.is_auto:
+            raise SettingsError(
+                "a class model needs a number of classes; `number.choose_number` finds one"
+            )
+        self.n_classes, self.seed = checked.number, checked.seed
         if schema is not None:
             self.schema = schema
         self._waiting: list[NDArray[np.float32]] = []
@@ -140,14 +144,7 @@ class ClassModel(Editable):
             """Bring rows to where centres are."""
             return Weighted(self._transform(part.rows), part.weights)
 
-        seen = sketch(segments(), max(10 * wanted, SAMPLE_SIZE), wanted, seed)
-        found, distinct = (seen.count, seen.distinct) if seen else (0, 0)
-        if seen is None or distinct < wanted:
-            raise SettingsError(too_few(wanted, found, distinct))
-        self.mean_, self.scale_ = seen.mean, seen.scale
-        self.reach_ = choose_reach(len(self.mean_))
-        self.axes_ = measure_axes(self._standardise(seen.sample.rows), seed)
-        self.n_samples_ = found
+        seen = self._measure(segments(), wanted)
 
         def blocks() -> Iterator[Weighted]:
             """Begin a pass over what they became."""
@@ -160,6 +157,42 @@ class ClassModel(Editable):
         self.inertia_, self.settled_ = result.inertia, result.settled
         self.n_iter_ = result.online_passes + result.exact_passes
         return self
+
+    def sample(
+        self,
+        X: ArrayLike | Sequence[NDArray[Any]],
+        *,
+        sample_weight: ArrayLike | Sequence[NDArray[Any]] | None = None,
+    ) -> Weighted:
+        """Return segments drawn with equal chances, where `fit` clusters them.
+
+        Parameters
+        ----------
+        X, sample_weight
+            As of `fit`.
+
+        Raises
+        ------
+        SettingsError
+            If there are fewer different segments than classes.
+        """
+        batches = as_batches(X, 2)
+        areas = None if sample_weight is None else as_batches(sample_weight, 1)
+        self._take_schema(batches)
+        seen = self._measure(weigh(self.schema.check(batches), areas), self.n_classes)
+        return Weighted(self._transform(seen.sample.rows), seen.sample.weights)
+
+    def _measure(self, segments: Iterator[Weighted], wanted: int) -> Sketch:
+        """Learn how features are scaled and whitened, in one pass."""
+        seen = sketch(segments, max(10 * wanted, SAMPLE_SIZE), wanted, self.seed)
+        found, distinct = (seen.count, seen.distinct) if seen else (0, 0)
+        if seen is None or distinct < wanted:
+            raise SettingsError(too_few(wanted, found, distinct))
+        self.mean_, self.scale_ = seen.mean, seen.scale
+        self.reach_ = choose_reach(len(self.mean_))
+        self.axes_ = measure_axes(self._standardise(seen.sample.rows), self.seed)
+        self.n_samples_ = found
+        return seen
 
     def partial_fit(self, X: ArrayLike) -> ClassModel:
         """Learn from some more segments, as they come (the paper's online k-means).

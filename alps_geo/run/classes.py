@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..classes.model import ClassModel
+from ..classes.number import FEWEST, choose_number
 from ..classes.palette import match_colors
 from ..progress import Progress
 from ..settings import ClassSettings
@@ -40,9 +44,9 @@ def find_classes(
     progress.stage("classes")
     features = [batch for part in segments for batch in batches(part.features)]
     pixels = [batch for part in segments for batch in batches(part.area_px)]
-    model = ClassModel(settings.n_classes, settings.seed, schema=find_schema(run, segments))
+    model = ClassModel(settings.number, settings.seed, schema=find_schema(run, segments))
     model.fit(features, sample_weight=pixels, progress=progress)
-    size = settings.n_classes
+    size = settings.number
     areas, colors = np.zeros(size), np.zeros((size, 3))
     for part in segments:
         class_id = predict(model, part).class_id
@@ -51,6 +55,50 @@ def find_classes(
             weights = part.area_px * part.colors[:, channel]
             colors[:, channel] += np.bincount(class_id, weights, minlength=size)
     return _color(model.order_by_area(areas), areas, colors)
+
+
+def settle_number(
+    run: Run, given: ClassModel | None, settings: ClassSettings, progress: Progress
+) -> tuple[ClassSettings, dict[str, Any] | None]:
+    """Find the number of classes where it is to be found.
+
+    Parameters
+    ----------
+    run : Run
+        Its scenes are assembled.
+    given : ClassModel or None
+        Has its own number.
+    settings : ClassSettings
+    progress : Progress
+
+    Returns
+    -------
+    settings : ClassSettings
+        With a number.
+    curve : dict or None
+        How it was found, for the record.
+    """
+    if given is not None or not settings.is_auto:
+        return settings, None
+    segments = [part.load_segments() for part in run.parts]
+    total = sum(map(len, segments))
+    if total < FEWEST:
+        number = max(min(settings.number, total // 5), 2)
+        progress.message(
+            f"{total} segments are too few to find the number of classes: {number} are made"
+        )
+        facts = {"method": settings.k_method, "chosen": number, "segments": total, "sure": 0.0}
+        return replace(settings, n_classes=number), facts
+    progress.stage("number of classes")
+    features = [batch for part in segments for batch in batches(part.features)]
+    pixels = [batch for part in segments for batch in batches(part.area_px)]
+    model = ClassModel(2, settings.seed, schema=find_schema(run, segments))
+    sample = model.sample(features, sample_weight=pixels)
+    choice = choose_number(sample, settings.k_method, settings.seed, progress)
+    progress.message(
+        f"{choice.number} classes, found by {settings.k_method}; how sure: {choice.sure:.0%}"
+    )
+    return replace(settings, n_classes=choice.number), choice.to_json()
 
 
 def _color(model: ClassModel, areas: NDArray[np.float64], sums: NDArray[np.float64]) -> ClassModel:

@@ -32,6 +32,7 @@ from ..outputs.writing import (
     write_record,
 )
 from ..progress import Stopwatch
+from ..settings import ClassSettings
 from .edits import Edits, find_heirs, save_edits
 from .folder import RunFolder
 from .library import ModelLibrary, heirs_by_model, predict
@@ -164,7 +165,7 @@ class Results:
         legend = (
             model.legend_
             if model is not None
-            else Legend(record["settings"]["classes"]["n_classes"], ())
+            else Legend(ClassSettings.from_json(record["settings"]["classes"]).number, ())
         )
         checksum = "" if model is None else self._library.add(model)
         for stem, given in self._given.items():

@@ -313,17 +313,20 @@ def is_finished(run: Run, settings: Settings, checksum: str | None) -> bool:
         return False
     record = read_record(run.record_path)
     there, now = record["settings"], describe_settings(settings)
+    usual = describe_settings(Settings())
     for part in ("classes", "outputs"):
         for name, value in now[part].items():
-            if there[part][name] != value:
+            # Runs of earlier versions lack settings that are newer.
+            found = there[part].get(name, usual[part][name])
+            if found != value:
                 remedy = "`classify()`" if part == "classes" else "`overwrite`"
                 raise RunError(
-                    f"{run.folder} holds this run with `{name}` {there[part][name]}, not"
+                    f"{run.folder} holds this run with `{name}` {found}, not"
                     f" {value}; use {remedy}, or another folder",
                     code="run.other_settings",
                     path=str(run.folder),
                     setting=name,
-                    found=there[part][name],
+                    found=found,
                     wanted=value,
                 )
     # Runs of earlier versions do not know what was in the class model.

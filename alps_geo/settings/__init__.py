@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import SettingsError
 from .declaration import declared_types, json_key, option_name
 from .parts import (
+    AUTO,
     COMPONENTS,
     FEATURES,
     STRETCHES,
@@ -27,6 +28,7 @@ from .parts import (
 )
 
 __all__ = [
+    "AUTO",
     "COMPONENTS",
     "FEATURES",
     "STRETCHES",

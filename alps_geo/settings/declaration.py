@@ -104,6 +104,8 @@ def _check_declared(item: dataclasses.Field[Any], value: Any) -> None:  # noqa: 
         choices = given["choices"]
         check(value in choices, name, f"must be one of {', '.join(choices)}", value)
     least, most = given.get("least"), given.get("most")
+    if isinstance(value, str):  # a word that stands for a number has no limits
+        return
     if most is not None:
         check(least <= value <= most, name, f"must be from {least:.10g} to {most:.10g}", value)
     elif least is not None:

@@ -67,9 +67,10 @@ class SamOptions(TypedDict, total=False):
 class ClassOptions(TypedDict, total=False):
     """How pseudo-classes are found."""
 
-    n_classes: int
+    n_classes: int | str
     classes: AnyPath | None
     seed: int
+    k_method: Literal["stability", "dp"]
 
 
 class OutputOptions(TypedDict, total=False):

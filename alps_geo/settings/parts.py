@@ -13,6 +13,8 @@ from .features import RASTER, split_features, split_raster
 STRETCHES = ("percentile", "minmax", "none")
 #: What stands for principal components in `bands`.
 COMPONENTS = "pca"
+#: What stands for a number of classes that is to be found, and how.
+AUTO, K_METHODS = "auto", ("stability", "dp")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FEATURE_MODES = ("corrected", "paper")
 PRECISIONS = ("fp32", "bf16")
@@ -276,9 +278,9 @@ class ModelSettings(SettingsPart):
 class ClassSettings(SettingsPart):
     """How pseudo-classes are found."""
 
-    n_classes: int = setting(
+    n_classes: int | str = setting(
         16,
-        "Number of pseudo-classes.",
+        "Number of pseudo-classes; or auto: as many as the segments tell apart.",
         flags=("-k", "--n-classes"),
         metavar="K",
         least=2,
@@ -293,6 +295,29 @@ class ClassSettings(SettingsPart):
         metavar="MODEL",
     )
     seed: int = setting(0, "Seed of the clustering.", metavar="N", least=0, most=2**32 - 1)
+    k_method: str = setting(
+        "stability",
+        "How auto finds the number of classes: 'stability', as many as come out again from other"
+        " segments; 'dp', as many as a mixture of Gaussians needs (a Dirichlet process).",
+        choices=K_METHODS,
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        super().__post_init__()
+        is_word = isinstance(self.n_classes, str)
+        rule = f"must be a whole number, or {AUTO}"
+        check(not is_word or self.n_classes == AUTO, "n_classes", rule, self.n_classes)
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether the number of classes is to be found."""
+        return self.n_classes == AUTO
+
+    @property
+    def number(self) -> int:
+        """The number of classes that was chosen; the default where it is to be found."""
+        return int(ClassSettings.n_classes if self.is_auto else self.n_classes)
 
 
 @dataclass(frozen=True)
