@@ -258,9 +258,7 @@ def classify(
         record["settings"]["classes"] = wanted.to_json()
         record["class_model"] = checksum
         with open_results(opened, record, clock) as results:
-            before = results.model
-            if before is not None:
-                before = take_names(before, results, NoProgress())
+            before = results.model and take_names(results.model, results, NoProgress())
             return results.write(found, before=before)
 
 

@@ -60,6 +60,7 @@ _TITLES = {
 }
 # What a form says of a setting, where its help text speaks of more than a form can do.
 _HELP = {
+    "n_classes": "Number of pseudo-classes.",
     "classes": "classes.safetensors in the output folder of a run, or that folder: the same ids,"
     " names and colours as there.",
 }

@@ -99,7 +99,7 @@ def test_settings_that_came_later_are_nothing_where_nobody_chose_them(name: str)
     ("options", "said"),
     [
         ({"n_classes": 8.5}, "`n_classes` must be a whole number, not 8.5"),
-        ({"n_classes": "8"}, "`n_classes` must be a whole number, not '8'"),
+        ({"n_classes": "8"}, "`n_classes` must be a whole number, or auto, not '8'"),
         ({"n_classes": True}, "`n_classes` must be a whole number, not True"),
         ({"gsd": "2"}, "`gsd` must be a number, not '2'"),
         ({"overwrite": 1}, "`overwrite` must be True or False, not 1"),
@@ -126,7 +126,12 @@ def test_values_of_other_libraries_become_what_json_can_hold() -> None:
         aoi=Path("area.gpkg"),
     )
     written = json.loads(json.dumps(settings.to_json()))
-    assert written["classes"] == {"n_classes": 5, "classes": "earlier", "seed": 0}
+    assert written["classes"] == {
+        "n_classes": 5,
+        "classes": "earlier",
+        "seed": 0,
+        "k_method": "stability",
+    }
     assert written["scene"]["bands"] == [3, 2, 1]
     assert (written["scene"]["gsd"], written["scene"]["aoi"]) == (2.0, "area.gpkg")
     assert written["model"]["checkpoint"] == "sam.pth"

@@ -162,11 +162,8 @@ class Results:
             If a file cannot be written.
         """
         run, record, clock = self._run, self._record, self._clock
-        legend = (
-            model.legend_
-            if model is not None
-            else Legend(ClassSettings.from_json(record["settings"]["classes"]).number, ())
-        )
+        number = ClassSettings.from_json(record["settings"]["classes"]).number
+        legend = Legend(number, ()) if model is None else model.legend_
         checksum = "" if model is None else self._library.add(model)
         for stem, given in self._given.items():
             self._edits[stem] = self._edits[stem].put(*given, checksum)

@@ -19,4 +19,4 @@ colours.</p>
 scene should be of the same kind: sensor, resolution, bands and season.</p>"""
     REQUIRED: ClassVar[tuple[str, ...]] = ("classes",)
     BASIC: ClassVar[tuple[str, ...]] = ("model", "area_threshold")
-    LEFT_OUT: ClassVar[tuple[str, ...]] = ("n_classes", "seed")
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ("n_classes", "seed", "k_method")

@@ -69,7 +69,8 @@ run.json (the record).</p>"""
     REQUIRED: ClassVar[tuple[str, ...]] = ()
     BASIC: ClassVar[tuple[str, ...]] = ("model", "n_classes", "area_threshold")
     #: Settings that these scenes have no use for.
-    LEFT_OUT: ClassVar[tuple[str, ...]] = ()
+    # The number of classes is a number here, which nothing needs to find.
+    LEFT_OUT: ClassVar[tuple[str, ...]] = ("k_method",)
 
     @property
     def advanced(self) -> list[str]:
