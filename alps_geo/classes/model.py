@@ -98,7 +98,7 @@ class ClassModel(Editable):
         checked = ClassSettings(n_classes, seed=seed)
         if checked.is_auto:
             raise SettingsError(
-                "a class model needs a number of classes; `number.choose_number` finds one"
+                "a class model needs a number of classes: `n_classes=auto` is for whole runs"
             )
         self.n_classes, self.seed = checked.number, checked.seed
         if schema is not None:
