@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import alps_geo
-from alps_geo.models.weights import KNOWN
+from alps_geo.models.weights import KNOWN, MASKS
 from alps_geo.settings import all_settings, declared_types, json_key, option_name
 
 #: The one folder in the zip: it must be called neither `alps_geo`, nor like another plugin.
@@ -43,6 +43,7 @@ def describe_settings() -> dict[str, Any]:
             *(
                 {"name": known.name, "size": known.size, "licence": known.licence}
                 for known in KNOWN
+                if known.kind == MASKS
             ),
         ],
         "settings": [_describe(part, item) for part, item in all_settings()],
