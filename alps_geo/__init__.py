@@ -2,7 +2,7 @@
 
 Data flow one way, from room to room; each imports only from those before it::
 
-    scenes ─▶ models ─▶ features ─▶ segments ─▶ outputs ─▶ run ─▶ evaluation ─▶ pipeline
+    scenes ─▶ models ─▶ features ─▶ segments ─▶ outputs ─▶ run ─▶ evaluation, exports ─▶ pipeline
     classes ───────────────────────────────▲
 
 `errors`, `settings` and `progress` need the standard library only; so does this module: the other
@@ -39,6 +39,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .classes.model import ClassModel
     from .evaluation.comparison import Evaluation, evaluate
+    from .exports.export import export
     from .pipeline import classify, edit_classes, label, segment
     from .planning import Plan, info
     from .run.run import Run, open
@@ -69,6 +70,7 @@ __all__ = [
     "classify",
     "edit_classes",
     "evaluate",
+    "export",
     "info",
     "label",
     "open",
@@ -84,6 +86,7 @@ _LAZY = {
     "classify": "pipeline",
     "edit_classes": "pipeline",
     "evaluate": "evaluation.comparison",
+    "export": "exports.export",
     "info": "planning",
     "label": "pipeline",
     "open": "run.run",

@@ -13,6 +13,7 @@ from alps_geo.errors import AlpsGeoError, Cancelled
 from .classes import classes
 from .classify import classify
 from .evaluate import evaluate
+from .export import export
 from .info import info
 from .label import label
 from .models import models
@@ -82,7 +83,7 @@ def cli() -> None:
     """
 
 
-for command in (label, classify, classes, evaluate, info, models):
+for command in (label, classify, classes, evaluate, export, info, models):
     cli.add_command(command)
 
 
