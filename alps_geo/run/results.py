@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._memory import return_freed_memory
+from ..classes.exemplars import Exemplars
 from ..classes.legend import Legend
 from ..classes.model import ClassModel, Prediction
 from ..errors import OutputError
@@ -27,6 +28,7 @@ from ..outputs.writing import (
 )
 from ..progress import Stopwatch
 from .edits import find_heirs, load_edits, save_edits
+from .exemplars import find_exemplars
 from .folder import RunFolder
 from .library import ModelLibrary, predict
 from .record import class_facts, peak_memory_mb
@@ -217,17 +219,24 @@ class Results:
         try:
             for part, table in zip(self._parts, tables, strict=True):
                 origin = Origin(part.identity, checksum)
+                model = self._library.load(checksum)
+                shown = find_exemplars(model, part.segments, table, part.edits)
                 if part.revision is None:
-                    self._write_anew(part, table, legend, origin)
+                    self._write_anew(part, table, legend, origin, shown)
                 else:
-                    self._revise(part, part.revision, table, legend, origin, heirs)
+                    self._revise(part, part.revision, table, legend, origin, heirs, shown)
                 written = True
         except OutputError:
             folder.results_outdated = were_outdated or written
             raise
 
     def _write_anew(
-        self, part: ScenePart, table: SegmentTable, legend: Legend, origin: Origin
+        self,
+        part: ScenePart,
+        table: SegmentTable,
+        legend: Legend,
+        origin: Origin,
+        exemplars: Exemplars,
     ) -> None:
         keep_masks = self._record["settings"]["outputs"]["keep_masks"]
         write_package(
@@ -238,6 +247,7 @@ class Results:
             part.run.grid,
             origin=origin,
             masks=[part.run.load_masks()] if keep_masks else None,
+            exemplars=exemplars,
             progress=self._clock,
         )
 
@@ -249,9 +259,10 @@ class Results:
         legend: Legend,
         origin: Origin,
         heirs: Mapping[str, Mapping[int, int]],
+        exemplars: Exemplars,
     ) -> None:
         before = "" if revision.marks is None else revision.marks.origin.model
-        foreign = revise_package(revision, table, legend, origin, heirs.get(before, {}))
+        foreign = revise_package(revision, table, legend, origin, heirs.get(before, {}), exemplars)
         self._clock.step(len(table), len(table))
         if foreign:
             self._clock.warning(
