@@ -2,8 +2,8 @@
 
 Data flow one way, from room to room; each imports only from those before it::
 
-    scenes ─▶ models ─▶ features ─▶ segments ─▶ outputs ─▶ run ─▶ evaluation ─▶ pipeline
-    classes ───────────────────────────────▲
+    scenes ─▶ models ─▶ features ─▶ segments ─▶ outputs ─▶ reporting ─▶ run
+    classes ───────────────────────────────▲                 evaluation ─▶ pipeline
 
 `errors`, `settings` and `progress` need the standard library only; so does this module: the other
 names below are loaded when they are first used.
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .evaluation.comparison import Evaluation, evaluate
     from .pipeline import classify, edit_classes, label, segment
     from .planning import Plan, info
-    from .run.run import Run, open
+    from .run.run import Run, open, report
 
 __version__ = "0.1.0"
 
@@ -72,6 +72,7 @@ __all__ = [
     "info",
     "label",
     "open",
+    "report",
     "segment",
 ]
 
@@ -87,6 +88,7 @@ _LAZY = {
     "info": "planning",
     "label": "pipeline",
     "open": "run.run",
+    "report": "run.run",
     "segment": "pipeline",
 }
 

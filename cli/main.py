@@ -17,6 +17,7 @@ from .info import info
 from .label import label
 from .models import models
 from .progress import TOLD
+from .report import report
 from .streams import silence_libraries, steady_streams
 from .wording import in_options
 
@@ -82,7 +83,7 @@ def cli() -> None:
     """
 
 
-for command in (label, classify, classes, evaluate, info, models):
+for command in (label, classify, classes, evaluate, report, info, models):
     cli.add_command(command)
 
 

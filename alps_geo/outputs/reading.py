@@ -108,13 +108,24 @@ def read_class_sizes(path: Path) -> list[tuple[int, int, int]]:
     RunError
         If it is missing or damaged.
     """
-    with _explaining(path), closing(_connect(path)) as database:
+    with open_database(path) as database:
         return database.execute("SELECT class_id, segments, area_px FROM classes").fetchall()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    # Opened read-only, and so that no file is made where there is none.
-    return sqlite3.connect(sqlite_uri(path.resolve()), uri=True)
+@contextmanager
+def open_database(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a GeoPackage to read it; no file is made where there is none.
+
+    Raises
+    ------
+    RunError
+        If it, or what is asked of it, is missing or damaged.
+    """
+    with (
+        _explaining(path),
+        closing(sqlite3.connect(sqlite_uri(path.resolve()), uri=True)) as database,
+    ):
+        yield database
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from .._memory import return_freed_memory
 from ..classes.exemplars import Exemplars
 from ..classes.legend import Legend
 from ..classes.model import ClassModel, Prediction
-from ..errors import OutputError
+from ..errors import AlpsGeoError, OutputError
 from ..outputs.geopackage import SegmentTable
 from ..outputs.marks import Origin
 from ..outputs.revision import Revision
@@ -27,11 +27,13 @@ from ..outputs.writing import (
     write_record,
 )
 from ..progress import Stopwatch
+from ..scenes.scene import Scene
 from .edits import find_heirs, load_edits, save_edits
 from .exemplars import find_exemplars
 from .folder import RunFolder
 from .library import ModelLibrary, predict
 from .record import class_facts, peak_memory_mb
+from .reports import remove_report, write_report
 from .run import Run
 from .scene_results import ScenePart, examine, identify
 
@@ -47,6 +49,8 @@ class Results:
     record : dict
     clock : Stopwatch
         The progress listener.
+    scenes : mapping of str to Scene, or None
+        By stem, where they are open; for the pictures of the report.
     """
 
     def __init__(
@@ -56,9 +60,10 @@ class Results:
         library: ModelLibrary,
         record: dict[str, Any],
         clock: Stopwatch,
+        scenes: Mapping[str, Scene] | None,
     ) -> None:
         self._run, self._parts, self._library, self._record = run, parts, library, record
-        self._clock = clock
+        self._clock, self._scenes = clock, scenes
         self._predictions: dict[tuple[str, str], Prediction] = {}
 
     @property
@@ -110,14 +115,30 @@ class Results:
         self._library.keep(
             {checksum, *(name for part in self._parts for name in part.edits.models())}
         )
-        clock.stop()
         record["classes"] = class_facts(legend.names, legend.colors)
+        self._write_report()
+        clock.stop()
         record["warnings"] = [*record.get("warnings", []), *clock.warnings]
         record["seconds"] = {**record.get("seconds", {}), **clock.seconds}
         record["peak_memory_mb"] = round(max(record.get("peak_memory_mb", 0), peak_memory_mb()))
         write_record(run.record_path, record)
         RunFolder(run.folder).results_outdated = False
         return run
+
+    def _write_report(self) -> None:
+        """Write the report, if it is wanted; without it the results are whole all the same."""
+        run, record, clock = self._run, self._record, self._clock
+        path = run.report_path
+        try:
+            if not record["settings"]["outputs"].get("report", True):
+                remove_report(path)
+                return
+            clock.stage("report")
+            known = {**record, "warnings": [*record.get("warnings", []), *clock.warnings]}
+            write_report(run, known, path, clock, scenes=self._scenes)
+        except AlpsGeoError as error:
+            clock.warning(f"there is no report of these results: {error}; `report()` makes one")
+            path.unlink(missing_ok=True)
 
     def _predict(self, part: ScenePart, checksum: str) -> Prediction:
         """Return the classes that a model gives a scene's segments."""
@@ -299,7 +320,12 @@ _TEXTS = {
 
 @contextmanager
 def open_results(
-    run: Run, record: dict[str, Any], clock: Stopwatch, *, anew: bool = False
+    run: Run,
+    record: dict[str, Any],
+    clock: Stopwatch,
+    *,
+    anew: bool = False,
+    scenes: Mapping[str, Scene] | None = None,
 ) -> Iterator[Results]:
     """Lock the results of a run, and find out what was changed in them by hand.
 
@@ -313,6 +339,8 @@ def open_results(
         The progress listener.
     anew : bool
         Replace packages even if they hold the same segments.
+    scenes : mapping of str to Scene, optional
+        By stem, where they are open.
 
     Yields
     ------
@@ -340,7 +368,7 @@ def open_results(
             if revision is not None:
                 stack.callback(revision.close)
             parts.append(examine(run, part, revision, library, clock, anew=anew))
-        yield Results(run, parts, library, record, clock)
+        yield Results(run, parts, library, record, clock, scenes)
 
 
 def _heirs_by_center(before: ClassModel, now: ClassModel) -> dict[int, int]:
