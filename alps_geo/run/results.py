@@ -6,7 +6,7 @@ Before anything is written, every GeoPackage is locked and compared with what wa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -137,8 +137,9 @@ class Results:
             known = {**record, "warnings": [*record.get("warnings", []), *clock.warnings]}
             write_report(run, known, path, clock, scenes=self._scenes)
         except AlpsGeoError as error:
-            clock.warning(f"there is no report of these results: {error}; `report()` makes one")
-            path.unlink(missing_ok=True)
+            clock.warning(f"there is no report of these results: {error}")
+            with suppress(OutputError):
+                remove_report(path)
 
     def _predict(self, part: ScenePart, checksum: str) -> Prediction:
         """Return the classes that a model gives a scene's segments."""
