@@ -29,7 +29,7 @@ class Unit:
     def show(self, value: float) -> str:
         """Return an area in this unit; one that would look like none is told as less than least."""
         number, least = value / self.size, 10.0**-self.digits
-        if 0 < number < least / 2:
+        if value > 0 and number < least / 2:
             return f"< {least:.{self.digits}f}"
         return f"{number:,.{self.digits}f}"
 

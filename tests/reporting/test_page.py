@@ -264,16 +264,11 @@ class _Invented(SceneSource):
 
 def test_no_page_is_larger_than_it_may_be(tmp_path: Path) -> None:
     rng, side = np.random.default_rng(0), 1_700
-    place = {"driver": "GTiff", "height": side, "width": side, "dtype": "uint8"}
-    noise = rng.integers(0, 256, (3, side, side), np.uint8)
-    with rasterio.open(
-        tmp_path / "noise.tif", "w", count=3, crs="EPSG:32640",
-        transform=rasterio.Affine(1, 0, 3e5, 0, -1, 3e6), **place,
-    ) as file:  # fmt: skip
-        file.write(noise)
-    with rasterio.open(
-        tmp_path / "labels.tif", "w", **{**place, "dtype": "uint16", "count": 1}
-    ) as file:
+    place = {"driver": "GTiff", "height": side, "width": side, "crs": "EPSG:32640"}
+    place["transform"] = rasterio.Affine(1, 0, 3e5, 0, -1, 3e6)
+    with rasterio.open(tmp_path / "noise.tif", "w", count=3, dtype="uint8", **place) as file:
+        file.write(rng.integers(0, 256, (3, side, side), np.uint8))
+    with rasterio.open(tmp_path / "labels.tif", "w", count=1, dtype="uint16", **place) as file:
         file.write(rng.integers(0, 3_000, (1, side, side)).astype(np.uint16))
     scene = open_scene(str(tmp_path / "noise.tif"), SceneSettings())
     scene = scene.with_stretch(Stretch.between((0, 255)))
