@@ -121,12 +121,6 @@ def envelope(blob: bytes | None) -> Bounds:
     return min_x, min_y, max_x, max_y
 
 
-def geometry_of(blob: bytes) -> bytes:
-    """Return the WKB of a geometry in GeoPackage's coding."""
-    numbers = _ENVELOPES.get(blob[3] >> 1 & 7, 0)
-    return blob[8 + 8 * numbers :]
-
-
 def add_functions(database: sqlite3.Connection) -> None:
     """Give SQLite the functions that the triggers of GDAL's spatial index call."""
 

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from ..classes.exemplars import KINDS, PER_KIND
 from ..errors import AlpsGeoError
-from ..outputs.summaries import Exemplar
 from ..progress import Progress
 from ..scenes.grid import Window
 from ..scenes.pictures import read_picture
 from .encoding import encode_picture
 from .formats import show_number
 from .maps import EMPTY, fill_gaps
-from .sources import SceneSource, Source
+from .sources import Exemplar, SceneSource, Source
 
 #: Side of a chip, in pixels.
 SIDE = 144
@@ -86,7 +85,7 @@ def _choose(source: Source, class_ids: list[int]) -> list[tuple[SceneSource, Exe
     """Return the exemplars that get chips, in the order of classes, kinds and ranks."""
     waiting: dict[tuple[int, str], list[tuple[SceneSource, Exemplar]]] = {}
     for scene in source.scenes:
-        for exemplar in scene.exemplars or ():
+        for exemplar in scene.exemplars:
             key = exemplar.class_id, exemplar.kind
             waiting.setdefault(key, []).append((scene, exemplar))
     for group in waiting.values():

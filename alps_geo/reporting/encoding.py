@@ -39,7 +39,7 @@ def encode_labels(labels: NDArray[np.integer], colors: Mapping[int, str], most_b
     Parameters
     ----------
     labels : ndarray of int, shape (height, width)
-        Class ids.
+        Class ids; negative ones have no colour.
     colors : mapping of int to str
         `#rrggbb` by class id.
     most_bytes : int
@@ -58,7 +58,9 @@ def _paint(labels: NDArray[np.integer], colors: Mapping[int, str]) -> Image.Imag
     """Return the map with a palette where 255 colours are enough, which is the smaller file."""
     known = {number: bytes.fromhex(color.removeprefix("#")) for number, color in colors.items()}
     present = [number for number in np.unique(labels).tolist() if number in known]
-    table = np.zeros((int(labels.max(initial=0)) + 1, 4), np.uint8)
+    # The last entry is that of negative numbers.
+    table = np.zeros((int(labels.max(initial=0)) + 2, 4), np.uint8)
+    labels = np.where(labels < 0, len(table) - 1, labels)
     if len(present) > 255:
         for number in present:
             table[number] = (*known[number], 255)

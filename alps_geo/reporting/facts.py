@@ -231,8 +231,7 @@ def _value(value: object) -> str:
 
 def describe_features(record: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the blocks of features: name, checksum, and how far the scene drifted, if known."""
-    drift = record.get("drift") or {}
-    blocks = drift.get("blocks", drift) if isinstance(drift, Mapping) else {}
+    blocks = (record.get("novelty") or {}).get("drift") or {}
     rows = []
     for block in record.get("features") or []:
         figure = blocks.get(block["name"])

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AlpsGeoError
-from ..outputs.reading import read_preview
 from ..progress import Progress
 from ..scenes.pictures import read_picture
 from .encoding import encode_labels, encode_picture
@@ -72,8 +71,9 @@ def make_maps(source: Source, progress: Progress) -> list[Map]:
 def _make_map(
     scene: SceneSource, colors: Mapping[int, str], side: int, count: int, progress: Progress
 ) -> Map:
-    labels = read_preview(scene.labels, side)
-    height, width = labels.shape
+    scale = min(1.0, side / max(scene.grid.height, scene.grid.width))
+    height, width = (max(1, round(size * scale)) for size in (scene.grid.height, scene.grid.width))
+    labels = scene.read_labels(height, width)
     picture = ""
     if scene.scene is not None:
         try:

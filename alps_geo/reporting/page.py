@@ -80,8 +80,6 @@ def _texts(source: Source) -> dict[str, Any]:
         "more_scenes": max(0, len(source.scenes) - MOST_SCENES),
         "labelled": show_share(labelled / total),
         "coverage": describe_coverage(pixels),
-        "has_exemplars": any(scene.exemplars is not None for scene in source.scenes),
-        "has_pictures": any(scene.scene is not None for scene in source.scenes),
         "least_px": LEAST_PX,
         "chip_side": CHIP_SIDE,
         "curve": _curve(record),

@@ -23,7 +23,7 @@ def find_exemplars(
         The one whose classes the table has; None where there are no segments.
     segments : Segments
     table : SegmentTable
-        A row for each of them, in their order.
+        A row for each of them, in their order; a negative class for none.
     edits : Edits
         Segments with a class given by hand, which says nothing of their features.
     """
@@ -36,4 +36,5 @@ def find_exemplars(
         table.confidence,
         np.concatenate([*distance, np.zeros(0, np.float32)]),
     )
-    return choose_exemplars(candidates.take(~np.isin(table.segment_id, edits.segment_id)))
+    chosen = ~np.isin(table.segment_id, edits.segment_id) & (table.class_id >= 0)
+    return choose_exemplars(candidates.take(chosen))

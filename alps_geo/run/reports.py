@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +21,8 @@ from ..settings import SceneSettings
 from ..settings.options import AnyPath
 
 if TYPE_CHECKING:
+    from ..classes.exemplars import Exemplars
+    from ..outputs.geopackage import SegmentTable
     from .run import Run
 
 #: What a page needs of an evaluation.
@@ -42,6 +44,7 @@ def write_report(
     progress: Progress,
     *,
     scenes: Mapping[str, Scene] | None = None,
+    tables: Sequence[tuple[SegmentTable, Exemplars]] | None = None,
     evaluation: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the report of a run; a page that somebody has changed is kept under another name.
@@ -56,6 +59,8 @@ def write_report(
         Is told of scenes that cannot be read.
     scenes : mapping of str to Scene, optional
         By stem, with their stretch; by default they are looked for where the record says.
+    tables : sequence of (SegmentTable, Exemplars), optional
+        Of each scene; by default those that its package has.
     evaluation : mapping, optional
         As `read_evaluation` returns it.
 
@@ -68,13 +73,19 @@ def write_report(
     """
     # Templates and pictures take a while to load, and only reports need them.
     from ..reporting.page import make_page
-    from ..reporting.sources import SceneSource, Source
+    from ..reporting.sources import Source
+    from .report_sources import describe_scene, read_tables
 
     if scenes is None:
         scenes = _find_scenes(run, record, progress)
+    if tables is None:
+        tables = [
+            read_tables(part, package, run.class_path)
+            for part, package in zip(run.parts, run.package_paths, strict=True)
+        ]
     sources = [
-        SceneSource(part.stem, part.grid, labels, package, scenes.get(part.stem))
-        for part, labels, package in zip(run.parts, run.label_paths, run.package_paths, strict=True)
+        describe_scene(part, *known, scenes.get(part.stem))
+        for part, known in zip(run.parts, tables, strict=True)
     ]
     page = make_page(Source(record, sources, evaluation), progress)
     if path.exists() and not _is_ours(path):

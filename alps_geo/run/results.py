@@ -107,7 +107,11 @@ class Results:
         checksum = "" if model is None else self._library.add(model)
         heirs = self._heirs(checksum)
         tables = [self._table(part, checksum, heirs) for part in self._parts]
-        self._write_packages(tables, legend, checksum, heirs)
+        exemplars = [
+            find_exemplars(model, part.segments, table, part.edits)
+            for part, table in zip(self._parts, tables, strict=True)
+        ]
+        self._write_packages(tables, exemplars, legend, checksum, heirs)
         for part, table in zip(self._parts, tables, strict=True):
             self._write_raster(part, table, legend)
         if model is not None:
@@ -116,7 +120,7 @@ class Results:
             {checksum, *(name for part in self._parts for name in part.edits.models())}
         )
         record["classes"] = class_facts(legend.names, legend.colors)
-        self._write_report()
+        self._write_report([*zip(tables, exemplars, strict=True)])
         clock.stop()
         record["warnings"] = [*record.get("warnings", []), *clock.warnings]
         record["seconds"] = {**record.get("seconds", {}), **clock.seconds}
@@ -125,7 +129,7 @@ class Results:
         RunFolder(run.folder).results_outdated = False
         return run
 
-    def _write_report(self) -> None:
+    def _write_report(self, tables: Sequence[tuple[SegmentTable, Exemplars]]) -> None:
         """Write the report, if it is wanted; without it the results are whole all the same."""
         run, record, clock = self._run, self._record, self._clock
         path = run.report_path
@@ -135,7 +139,7 @@ class Results:
                 return
             clock.stage("report")
             known = {**record, "warnings": [*record.get("warnings", []), *clock.warnings]}
-            write_report(run, known, path, clock, scenes=self._scenes)
+            write_report(run, known, path, clock, scenes=self._scenes, tables=tables)
         except AlpsGeoError as error:
             clock.warning(f"there is no report of these results: {error}")
             with suppress(OutputError):
@@ -229,6 +233,7 @@ class Results:
     def _write_packages(
         self,
         tables: Sequence[SegmentTable],
+        exemplars: Sequence[Exemplars],
         legend: Legend,
         checksum: str,
         heirs: Mapping[str, Mapping[int, int]],
@@ -239,10 +244,8 @@ class Results:
         folder.results_outdated = True
         clock.stage("package")
         try:
-            for part, table in zip(self._parts, tables, strict=True):
+            for part, table, shown in zip(self._parts, tables, exemplars, strict=True):
                 origin = Origin(part.identity, checksum)
-                model = self._library.load(checksum)
-                shown = find_exemplars(model, part.segments, table, part.edits)
                 if part.revision is None:
                     self._write_anew(part, table, legend, origin, shown)
                 else:

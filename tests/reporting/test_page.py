@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from numpy.typing import NDArray
 
 import alps_geo
 from alps_geo.classes.exemplars import KINDS
 from alps_geo.errors import ReferenceDataError
-from alps_geo.outputs.summaries import ClassSize, Exemplar
 from alps_geo.pipeline import classify, edit_classes, label
 from alps_geo.progress import RecordedProgress
 from alps_geo.reporting.page import MOST_BYTES, make_page
-from alps_geo.reporting.sources import SceneSource, Source
+from alps_geo.reporting.sources import ClassSize, Exemplar, SceneSource, Source
 from alps_geo.scenes.grid import Grid
 from alps_geo.scenes.scene import open_scene
 from alps_geo.scenes.stretch import Stretch
@@ -243,23 +243,15 @@ def test_several_scenes_have_a_part_each(base: tuple[Path, Path], tmp_path: Path
     assert page.texts["title"] == ["Class map of scene, north"]
 
 
-class _Invented(SceneSource):
-    """A scene with as many classes and exemplars as one likes."""
-
-    @property
-    def sizes(self) -> list[ClassSize]:  # type: ignore[override]
-        return [ClassSize(number, 5, 10_000 - number, None, 0.5) for number in range(3_000)]
-
-    @property
-    def exemplars(self) -> list[Exemplar]:  # type: ignore[override]
-        rng = np.random.default_rng(0)
-        ring = shapely.LineString(np.cumsum(rng.normal(size=(900, 2)), axis=0) + 400).buffer(3)
-        return [
-            Exemplar(number, kind, rank, 9 * number + rank, 0.5, 900, None, ring)
-            for number in range(3_000)
-            for kind in KINDS
-            for rank in range(1, 5)
-        ]
+def invent_exemplars(count: int) -> list[Exemplar]:
+    rng = np.random.default_rng(0)
+    ring = shapely.LineString(np.cumsum(rng.normal(size=(900, 2)), axis=0) + 400).buffer(3)
+    return [
+        Exemplar(number, kind, rank, 9 * number + rank, 0.5, ring)
+        for number in range(count)
+        for kind in KINDS
+        for rank in range(1, 5)
+    ]
 
 
 def test_no_page_is_larger_than_it_may_be(tmp_path: Path) -> None:
@@ -268,12 +260,15 @@ def test_no_page_is_larger_than_it_may_be(tmp_path: Path) -> None:
     place["transform"] = rasterio.Affine(1, 0, 3e5, 0, -1, 3e6)
     with rasterio.open(tmp_path / "noise.tif", "w", count=3, dtype="uint8", **place) as file:
         file.write(rng.integers(0, 256, (3, side, side), np.uint8))
-    with rasterio.open(tmp_path / "labels.tif", "w", count=1, dtype="uint16", **place) as file:
-        file.write(rng.integers(0, 3_000, (1, side, side)).astype(np.uint16))
     scene = open_scene(str(tmp_path / "noise.tif"), SceneSettings())
     scene = scene.with_stretch(Stretch.between((0, 255)))
     grid = Grid(None, rasterio.Affine.identity(), side, side)
-    source = _Invented("noise", grid, tmp_path / "labels.tif", tmp_path / "no.gpkg", scene)
+    sizes = [ClassSize(number, 5, 10_000 - number, None, 0.5) for number in range(3_000)]
+
+    def read_labels(*shape: int) -> NDArray[np.int64]:
+        return rng.integers(0, 3_000, shape)
+
+    source = SceneSource("noise", grid, sizes, invent_exemplars(3_000), read_labels, scene)
     coverage = {"total_px": side**2, "labelled_px": side**2}
     item = {
         "stem": "noise", "path": "noise.tif", "height": side, "width": side, "tiles": 4,
