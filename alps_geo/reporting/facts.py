@@ -229,20 +229,23 @@ def _value(value: object) -> str:
     return str(value)
 
 
-def describe_features(record: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the blocks of features: name, checksum, and how far the scene drifted, if known."""
-    blocks = (record.get("novelty") or {}).get("drift") or {}
-    rows = []
-    for block in record.get("features") or []:
-        figure = blocks.get(block["name"])
-        rows.append(
-            {
-                "name": block["name"],
-                "checksum": (block.get("checksum") or "")[:12],
-                "drift": show_number(figure) if isinstance(figure, int | float) else "",
-            }
-        )
-    return rows
+def describe_features(record: Mapping[str, Any]) -> list[str]:
+    """Return the names of the blocks of features."""
+    return [block["name"] for block in record.get("features") or ()]
+
+
+def describe_novelty(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return how unlike its training scene a scene is: what is measured, and the figure."""
+    found = record.get("novelty") or {}
+    rows = [
+        (f"drift of {name}", show_number(figure)) for name, figure in found.get("drift", {}).items()
+    ]
+    shares = (
+        ("unknown_share", "labelled area of no known class"),
+        ("beyond_share", "labelled area unlike anything there"),
+    )
+    known = [(name, found.get(key)) for key, name in shares]
+    return rows + [(name, show_share(share)) for name, share in known if share is not None]
 
 
 def describe_evaluation(found: Mapping[str, Any] | None) -> dict[str, Any] | None:

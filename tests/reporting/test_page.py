@@ -243,6 +243,24 @@ def test_several_scenes_have_a_part_each(base: tuple[Path, Path], tmp_path: Path
     assert page.texts["title"] == ["Class map of scene, north"]
 
 
+def test_a_page_has_what_else_the_record_tells(out: Path) -> None:  # noqa: F811
+    record = json.loads((out / "run.json").read_text())
+    record["k_curve"] = {"k": [4, 8, 16, 32], "score": [0.4, 0.6, 0.65, 0.5], "chosen": 16}
+    record["novelty"] = {
+        "drift": {"texture": 0.31, "cnn": 2.5}, "unknown_share": 0.125, "beyond_share": None,
+    }  # fmt: skip
+    (out / "run.json").write_text(json.dumps(record))
+    page = Page(alps_geo.report(out, out / "page.html").read_text("utf-8"))
+    assert page.loaded
+    assert {"How many classes", "Like the scene of the classes?"} <= set(page.texts["h2"])
+    assert page.texts["text"][:4] == ["4", "8", "16", "32"]
+    assert [
+        found["class"] for tag, found in page.starts if tag == "path" and "class" in found
+    ].count("chosen") == 1
+    assert {"drift of cnn", "labelled area of no known class"} <= set(page.texts["th"])
+    assert {"2.50", "12.5 %"} <= set(page.texts["td"])
+
+
 def invent_exemplars(count: int) -> list[Exemplar]:
     rng = np.random.default_rng(0)
     ring = shapely.LineString(np.cumsum(rng.normal(size=(900, 2)), axis=0) + 400).buffer(3)
