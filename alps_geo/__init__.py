@@ -2,8 +2,8 @@
 
 Data flow one way, from room to room; each imports only from those before it::
 
-    scenes ─▶ models ─▶ features ─▶ segments ─▶ outputs ─▶ run ─▶ evaluation, exports ─▶ pipeline
-    classes ───────────────────────────────▲
+    scenes ─▶ models ─▶ features ─▶ segments ─▶ outputs ─▶ reporting ─▶ run
+    classes ───────────────────────────────▲        evaluation, exports ─▶ pipeline
 
 `errors`, `settings` and `progress` need the standard library only; so does this module: the other
 names below are loaded when they are first used.
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .exports.export import export
     from .pipeline import classify, edit_classes, label, segment
     from .planning import Plan, info
-    from .run.run import Run, open
+    from .run.run import Run, open, report
 
 __version__ = "0.1.0"
 
@@ -74,6 +74,7 @@ __all__ = [
     "info",
     "label",
     "open",
+    "report",
     "segment",
 ]
 
@@ -90,6 +91,7 @@ _LAZY = {
     "info": "planning",
     "label": "pipeline",
     "open": "run.run",
+    "report": "run.run",
     "segment": "pipeline",
 }
 

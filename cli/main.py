@@ -18,6 +18,7 @@ from .info import info
 from .label import label
 from .models import models
 from .progress import TOLD
+from .report import report
 from .streams import silence_libraries, steady_streams
 from .wording import in_options
 
@@ -83,7 +84,7 @@ def cli() -> None:
     """
 
 
-for command in (label, classify, classes, evaluate, export, info, models):
+for command in (label, classify, classes, evaluate, report, export, info, models):
     cli.add_command(command)
 
 

@@ -61,6 +61,7 @@ def _describe(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> dic
     return {
         "name": option_name(item),
         "flag": max((flag.split("/")[0] for flag in flags), key=len),
+        **({"off": flags[0].split("/")[1]} if "/" in flags[0] else {}),
         "section": json_key(part),
         "type": _type_name(kind),
         "optional": optional,

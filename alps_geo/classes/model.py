@@ -20,9 +20,9 @@ from ..progress import Progress
 from ..settings import ClassSettings
 from ..settings.options import AnyPath
 from . import file as classfile
-from .clustering import cluster, margin, nearest, update_online
+from .clustering import cluster, margin, nearest, squared_distance, update_online
 from .legend import Legend
-from .sampling import BLOCK, Rows, Weighted, as_batches, reblock, sketch, weigh
+from .sampling import BLOCK, Rows, Weighted, as_batches, describe_shortage, reblock, sketch, weigh
 from .schema import FeatureBlock, FeatureSchema
 from .whitening import choose_reach, compress, measure_axes, rotate
 
@@ -173,7 +173,7 @@ class ClassModel:
         seen = sketch(segments(), max(10 * wanted, SAMPLE_SIZE), wanted, seed)
         found, distinct = (seen.count, seen.distinct) if seen else (0, 0)
         if seen is None or distinct < wanted:
-            raise SettingsError(_too_few(wanted, found, distinct))
+            raise SettingsError(describe_shortage(wanted, found, distinct))
         self.mean_, self.scale_ = seen.mean, seen.scale
         self.reach_ = choose_reach(len(self.mean_))
         self.axes_ = measure_axes(self._standardise(seen.sample.rows), seed)
@@ -249,6 +249,16 @@ class ClassModel:
                     rows, self.cluster_centers_[index], self.cluster_centers_[second]
                 )
         return Prediction(class_id, confidence)
+
+    def distances(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Return how far each segment is from the nearest centre, in the space of the centres."""
+        (features,) = self.schema.check([np.asarray(X)])
+        found = np.zeros(len(features), np.float32)
+        for start in range(0, len(features), BLOCK):
+            rows = self._transform(features[start : start + BLOCK])
+            near = self.cluster_centers_[nearest(rows, self.cluster_centers_)]
+            found[start : start + BLOCK] = np.sqrt(squared_distance(rows, near))
+        return found
 
     def order_by_area(self, areas: Sequence[float] | NDArray[np.generic]) -> ClassModel:
         """Return the model with ids by size: 0 is the largest class, ties keep their order.
@@ -388,13 +398,3 @@ class ClassModel:
 
     def _transform(self, features: NDArray[np.floating]) -> Rows:
         return rotate(self._standardise(features), self.axes_)
-
-
-def _too_few(wanted: int, found: int, distinct: int) -> str:
-    what = "1 segment was found" if found == 1 else f"{found} segments were found"
-    if distinct < found:
-        what = f"{distinct} of the {found} segments found differ"
-    remedy = f"use `n_classes={distinct}` or less"
-    if distinct < 2:
-        remedy = "label a larger area, or several scenes together"
-    return f"`n_classes` is {wanted} but only {what}; {remedy}"

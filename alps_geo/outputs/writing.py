@@ -18,6 +18,7 @@ import numpy as np
 
 from .._files import replacing
 from .._redaction import redact
+from ..classes.exemplars import Exemplars
 from ..classes.legend import Legend
 from ..progress import Progress
 from ..scenes.crs import require_package_crs
@@ -50,6 +51,7 @@ def write_package(
     *,
     origin: Origin | None = None,
     masks: Iterable[MaskTable] | None = None,
+    exemplars: Exemplars | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write a GeoPackage: segments, a layer per class, the classes, styles, and masks if given.
@@ -68,6 +70,8 @@ def write_package(
         Noted in the file.
     masks : iterable of MaskTable, optional
         In parts; makes the layer `masks`.
+    exemplars : Exemplars, optional
+        Makes the layer `exemplars`.
     progress : Progress, optional
         Is told the segments that are done.
 
@@ -87,6 +91,7 @@ def write_package(
                 grid,
                 origin=origin,
                 masks=masks,
+                exemplars=exemplars,
                 progress=progress,
             )
             require_package_crs(temporary, grid)
@@ -102,6 +107,7 @@ def revise_package(
     legend: Legend,
     origin: Origin,
     heirs: Mapping[int, int],
+    exemplars: Exemplars | None = None,
 ) -> list[str]:
     """Bring a GeoPackage up to date: all of it or nothing, and nothing that users made is lost.
 
@@ -113,6 +119,7 @@ def revise_package(
     origin : Origin
     heirs : mapping of int to int
         The new class for each class that there was, for features that users added.
+    exemplars : Exemplars, optional
 
     Returns
     -------
@@ -126,7 +133,7 @@ def revise_package(
     """
     with explaining(revision.path):
         try:
-            foreign = revision.update(table, legend, origin, heirs)
+            foreign = revision.update(table, legend, origin, heirs, exemplars)
             revision.commit()
         finally:
             revision.close()

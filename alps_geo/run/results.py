@@ -6,15 +6,16 @@ Before anything is written, every GeoPackage is locked and compared with what wa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
 from .._memory import return_freed_memory
+from ..classes.exemplars import Exemplars
 from ..classes.legend import Legend
 from ..classes.model import ClassModel, Prediction
-from ..errors import OutputError
+from ..errors import AlpsGeoError, OutputError
 from ..outputs.geopackage import SegmentTable
 from ..outputs.marks import Origin
 from ..outputs.revision import Revision
@@ -26,10 +27,13 @@ from ..outputs.writing import (
     write_record,
 )
 from ..progress import Stopwatch
+from ..scenes.scene import Scene
 from .edits import find_heirs, load_edits, save_edits
+from .exemplars import find_exemplars
 from .folder import RunFolder
 from .library import ModelLibrary, predict
 from .record import class_facts, peak_memory_mb
+from .reports import remove_report, write_report
 from .run import Run
 from .scene_results import ScenePart, examine, identify
 
@@ -45,6 +49,8 @@ class Results:
     record : dict
     clock : Stopwatch
         The progress listener.
+    scenes : mapping of str to Scene, or None
+        By stem, where they are open; for the pictures of the report.
     """
 
     def __init__(
@@ -54,9 +60,10 @@ class Results:
         library: ModelLibrary,
         record: dict[str, Any],
         clock: Stopwatch,
+        scenes: Mapping[str, Scene] | None,
     ) -> None:
         self._run, self._parts, self._library, self._record = run, parts, library, record
-        self._clock = clock
+        self._clock, self._scenes = clock, scenes
         self._predictions: dict[tuple[str, str], Prediction] = {}
 
     @property
@@ -100,7 +107,11 @@ class Results:
         checksum = "" if model is None else self._library.add(model)
         heirs = self._heirs(checksum)
         tables = [self._table(part, checksum, heirs) for part in self._parts]
-        self._write_packages(tables, legend, checksum, heirs)
+        exemplars = [
+            find_exemplars(model, part.segments, table, part.edits)
+            for part, table in zip(self._parts, tables, strict=True)
+        ]
+        self._write_packages(tables, exemplars, legend, checksum, heirs)
         for part, table in zip(self._parts, tables, strict=True):
             self._write_raster(part, table, legend)
         if model is not None:
@@ -108,14 +119,31 @@ class Results:
         self._library.keep(
             {checksum, *(name for part in self._parts for name in part.edits.models())}
         )
-        clock.stop()
         record["classes"] = class_facts(legend.names, legend.colors)
+        self._write_report([*zip(tables, exemplars, strict=True)])
+        clock.stop()
         record["warnings"] = [*record.get("warnings", []), *clock.warnings]
         record["seconds"] = {**record.get("seconds", {}), **clock.seconds}
         record["peak_memory_mb"] = round(max(record.get("peak_memory_mb", 0), peak_memory_mb()))
         write_record(run.record_path, record)
         RunFolder(run.folder).results_outdated = False
         return run
+
+    def _write_report(self, tables: Sequence[tuple[SegmentTable, Exemplars]]) -> None:
+        """Write the report, if it is wanted; without it the results are whole all the same."""
+        run, record, clock = self._run, self._record, self._clock
+        path = run.report_path
+        try:
+            if not record["settings"]["outputs"].get("report", True):
+                remove_report(path)
+                return
+            clock.stage("report")
+            known = {**record, "warnings": [*record.get("warnings", []), *clock.warnings]}
+            write_report(run, known, path, clock, scenes=self._scenes, tables=tables)
+        except AlpsGeoError as error:
+            clock.warning(f"there is no report of these results: {error}")
+            with suppress(OutputError):
+                remove_report(path)
 
     def _predict(self, part: ScenePart, checksum: str) -> Prediction:
         """Return the classes that a model gives a scene's segments."""
@@ -205,6 +233,7 @@ class Results:
     def _write_packages(
         self,
         tables: Sequence[SegmentTable],
+        exemplars: Sequence[Exemplars],
         legend: Legend,
         checksum: str,
         heirs: Mapping[str, Mapping[int, int]],
@@ -215,19 +244,24 @@ class Results:
         folder.results_outdated = True
         clock.stage("package")
         try:
-            for part, table in zip(self._parts, tables, strict=True):
+            for part, table, shown in zip(self._parts, tables, exemplars, strict=True):
                 origin = Origin(part.identity, checksum)
                 if part.revision is None:
-                    self._write_anew(part, table, legend, origin)
+                    self._write_anew(part, table, legend, origin, shown)
                 else:
-                    self._revise(part, part.revision, table, legend, origin, heirs)
+                    self._revise(part, part.revision, table, legend, origin, heirs, shown)
                 written = True
         except OutputError:
             folder.results_outdated = were_outdated or written
             raise
 
     def _write_anew(
-        self, part: ScenePart, table: SegmentTable, legend: Legend, origin: Origin
+        self,
+        part: ScenePart,
+        table: SegmentTable,
+        legend: Legend,
+        origin: Origin,
+        exemplars: Exemplars,
     ) -> None:
         keep_masks = self._record["settings"]["outputs"]["keep_masks"]
         write_package(
@@ -238,6 +272,7 @@ class Results:
             part.run.grid,
             origin=origin,
             masks=[part.run.load_masks()] if keep_masks else None,
+            exemplars=exemplars,
             progress=self._clock,
         )
 
@@ -249,9 +284,10 @@ class Results:
         legend: Legend,
         origin: Origin,
         heirs: Mapping[str, Mapping[int, int]],
+        exemplars: Exemplars,
     ) -> None:
         before = "" if revision.marks is None else revision.marks.origin.model
-        foreign = revise_package(revision, table, legend, origin, heirs.get(before, {}))
+        foreign = revise_package(revision, table, legend, origin, heirs.get(before, {}), exemplars)
         self._clock.step(len(table), len(table))
         if foreign:
             self._clock.warning(
@@ -288,7 +324,12 @@ _TEXTS = {
 
 @contextmanager
 def open_results(
-    run: Run, record: dict[str, Any], clock: Stopwatch, *, anew: bool = False
+    run: Run,
+    record: dict[str, Any],
+    clock: Stopwatch,
+    *,
+    anew: bool = False,
+    scenes: Mapping[str, Scene] | None = None,
 ) -> Iterator[Results]:
     """Lock the results of a run, and find out what was changed in them by hand.
 
@@ -302,6 +343,8 @@ def open_results(
         The progress listener.
     anew : bool
         Replace packages even if they hold the same segments.
+    scenes : mapping of str to Scene, optional
+        By stem, where they are open.
 
     Yields
     ------
@@ -329,7 +372,7 @@ def open_results(
             if revision is not None:
                 stack.callback(revision.close)
             parts.append(examine(run, part, revision, library, clock, anew=anew))
-        yield Results(run, parts, library, record, clock)
+        yield Results(run, parts, library, record, clock, scenes)
 
 
 def _heirs_by_center(before: ClassModel, now: ClassModel) -> dict[int, int]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RunError
 from ..scenes.scene import Scene, open_scene
 from ..scenes.stretch import Stretch
-from ..settings.parts import SceneSettings
-from .run import Run
+from ..settings import SceneSettings
+
+if TYPE_CHECKING:
+    from .run import Run
 
 
 def open_scenes(run: Run) -> dict[str, Scene]:

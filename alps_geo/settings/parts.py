@@ -316,6 +316,12 @@ class OutputSettings(SettingsPart):
     keep_masks: bool = setting(
         False, "Add a layer 'masks' with every accepted mask's whole outline, overlaps kept."
     )
+    report: bool = setting(
+        True,
+        "Write report.html: one page with pictures, classes, examples of each, coverage and"
+        " settings, written anew whenever the classes change.",
+        flags=("--report/--no-report",),
+    )
 
 
 @dataclass(frozen=True)
