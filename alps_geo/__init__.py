@@ -2,8 +2,8 @@
 
 Data flow one way, from room to room; each imports only from those before it::
 
-    scenes ─▶ models ─▶ features ─▶ segments ─▶ outputs ─▶ run ─▶ evaluation ─▶ pipeline
-    classes ───────────────────────────────▲
+    scenes ─▶ models ─▶ features ─▶ segments ─▶ outputs ─▶ reporting ─▶ run
+    classes ───────────────────────────────▲        evaluation, exports ─▶ pipeline
 
 `errors`, `settings` and `progress` need the standard library only; so does this module: the other
 names below are loaded when they are first used.
@@ -39,9 +39,10 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .classes.model import ClassModel
     from .evaluation.comparison import Evaluation, evaluate
+    from .exports.export import export
     from .pipeline import classify, edit_classes, label, segment
     from .planning import Plan, info
-    from .run.run import Run, open
+    from .run.run import Run, open, report
 
 __version__ = "0.1.0"
 
@@ -69,9 +70,11 @@ __all__ = [
     "classify",
     "edit_classes",
     "evaluate",
+    "export",
     "info",
     "label",
     "open",
+    "report",
     "segment",
 ]
 
@@ -84,9 +87,11 @@ _LAZY = {
     "classify": "pipeline",
     "edit_classes": "pipeline",
     "evaluate": "evaluation.comparison",
+    "export": "exports.export",
     "info": "planning",
     "label": "pipeline",
     "open": "run.run",
+    "report": "run.run",
     "segment": "pipeline",
 }
 

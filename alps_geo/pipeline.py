@@ -26,13 +26,14 @@ from .models.masks import MaskModel
 from .planning import Prepared, choose, load_classes, prepare
 from .progress import NoProgress, Progress, Stopwatch, listening
 from .run.classes import find_classes, settle_number
+from .run.completeness import is_finished
 from .run.editing import Changes, make_changes, take_names, undo_change
 from .run.folder import RunFolder
 from .run.manifest import describe_run
 from .run.opening import finish_stopped, open_results
 from .run.pools import end_if_unguarded
 from .run.record import describe_scene, describe_settings, describe_software
-from .run.run import Run, features_in, is_finished, plan_scene
+from .run.run import Run, features_in, plan_scene
 from .run.run import open as open_run
 from .run.tiles import label_tiles
 from .scenes.arrays import write_array
@@ -152,7 +153,7 @@ def segment(
         path = Path(place, "array.tif")
         size = max(64, 2 * write_array(path, array, transform, crs))
         # What a tile owns is then the whole array.
-        chosen = chosen.change(tile_size=size, overlap=size // 4 * 2)
+        chosen = chosen.change(tile_size=size, overlap=size // 4 * 2, report=False)
         try:
             run = label(path, Path(place, "out"), settings=chosen, model=own, progress=progress)
             return run.segments()
@@ -190,7 +191,8 @@ def _label(prepared: Prepared, folder: RunFolder, settings: Settings, clock: Sto
             for part, scene in zip(run.parts, opened.values(), strict=True)
         ],
     }
-    with open_results(run, record, clock, anew=settings.run.overwrite) as results:
+    anew = settings.run.overwrite
+    with open_results(run, record, clock, anew=anew, scenes=opened) as results:
         return results.write(classes)
 
 

@@ -131,9 +131,9 @@ class Lines:
     warning = message
 
 
-def run_here(scene: Path, out: Path, model: str, *, repeat: bool) -> None:
+def run_here(scene: Path, out: Path, model: str, features: str, *, repeat: bool) -> None:
     """Label a scene in this process."""
-    settings = Settings.from_options(model=model)
+    settings = Settings.from_options(model=model, features=features)
     inner = load_model(settings, NoProgress())
     with tempfile.TemporaryDirectory() as found:
         watched = WatchedModel(inner, Path(found) if repeat else None)
@@ -189,12 +189,13 @@ def main() -> None:
     parser.add_argument("sources", type=Path, nargs="+")
     parser.add_argument("--sides", type=int, nargs="+", default=[3000, 12000, 30000])
     parser.add_argument("--model", default="builtin")
+    parser.add_argument("--features", default="auto")
     parser.add_argument("--repeat", action="store_true")
     parser.add_argument("--folder", type=Path, help="where scenes and runs are kept")
     parser.add_argument("--here", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
-        run_here(*options.here, options.model, repeat=options.repeat)
+        run_here(*options.here, options.model, options.features, repeat=options.repeat)
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)

@@ -13,10 +13,12 @@ from alps_geo.errors import AlpsGeoError, Cancelled
 from .classes import classes
 from .classify import classify
 from .evaluate import evaluate
+from .export import export
 from .info import info
 from .label import label
 from .models import models
 from .progress import TOLD
+from .report import report
 from .streams import silence_libraries, steady_streams
 from .wording import in_options
 
@@ -82,7 +84,7 @@ def cli() -> None:
     """
 
 
-for command in (label, classify, classes, evaluate, info, models):
+for command in (label, classify, classes, evaluate, report, export, info, models):
     cli.add_command(command)
 
 

@@ -25,6 +25,7 @@ def result_paths(run: Run) -> dict[str, object]:
         "packages": [_absolute(path) for path in run.package_paths],
         "classes": _absolute(run.class_path),
         "record": _absolute(run.record_path),
+        "report": _absolute(run.report_path) if run.report_path.exists() else None,
     }
 
 
@@ -39,6 +40,8 @@ def show_run(run: Run, warnings: Sequence[str]) -> None:
     for labels, package in zip(run.label_paths, run.package_paths, strict=True):
         click.echo(f"  {package.name}  open this in QGIS: segments, coloured by class")
         click.echo(f"  {labels.name}  the same as a raster")
+    if run.report_path.exists():
+        click.echo(f"  {run.report_path.name}  a page about it all: open it in a browser")
     folder = quoted(run.folder)
     click.echo(f"\nNext: alps-geo classes {folder}           what the classes cover, and names")
     click.echo(f"      alps-geo classify {folder} -k 8     another number of classes")

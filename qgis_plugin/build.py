@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import alps_geo
-from alps_geo.models.weights import KNOWN
+from alps_geo.models.weights import KNOWN, MASKS
 from alps_geo.settings import all_settings, declared_types, json_key, option_name
 
 #: The one folder in the zip: it must be called neither `alps_geo`, nor like another plugin.
@@ -43,6 +43,7 @@ def describe_settings() -> dict[str, Any]:
             *(
                 {"name": known.name, "size": known.size, "licence": known.licence}
                 for known in KNOWN
+                if known.kind == MASKS
             ),
         ],
         "settings": [_describe(part, item) for part, item in all_settings()],
@@ -60,6 +61,7 @@ def _describe(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> dic
     return {
         "name": option_name(item),
         "flag": max((flag.split("/")[0] for flag in flags), key=len),
+        **({"off": flags[0].split("/")[1]} if "/" in flags[0] else {}),
         "section": json_key(part),
         "type": _type_name(kind),
         "optional": optional,

@@ -52,6 +52,7 @@ _TITLES = {
     "precision": "SAM: precision",
     "fill": "Fill gaps up to",
     "keep_masks": "Add a layer with all masks",
+    "report": "Write a report",
     "simplify": "Simplify polygons by",
     "workers": "Processes",
     "scheduler": "Dask scheduler",
@@ -81,6 +82,8 @@ class Setting:
     ----------
     name, flag : str
         Such as `tile_size` and `--tile-size`.
+    off : str
+        The flag that says no, where there is one.
     kind : {'int', 'float', 'str', 'bool', 'ints', 'floats'}
         Of several numbers, `ints` are bands, `floats` a text with commas.
     default : object
@@ -95,6 +98,7 @@ class Setting:
 
     name: str
     flag: str
+    off: str
     kind: str
     default: Any
     optional: bool
@@ -161,6 +165,7 @@ def setting(name: str) -> Setting:
             return Setting(
                 name=name,
                 flag=item["flag"],
+                off=item.get("off", ""),
                 kind=item["type"],
                 default=item["default"],
                 optional=item["optional"],
@@ -287,7 +292,10 @@ def to_arguments(
         value = _value(algorithm, item, parameters, context)
         if value is None or value == item.default:
             continue
-        arguments += [item.flag] if item.kind == "bool" else [item.flag, _text(value)]
+        if item.kind == "bool":
+            arguments.append(item.flag if value else item.off)
+        else:
+            arguments += [item.flag, _text(value)]
     return arguments
 
 

@@ -86,7 +86,7 @@ def test_every_promised_file_is_there_and_on_the_scenes_grid(
     names = {path.name for path in outputs.folder.iterdir()}
     assert names == {
         "labels.tif", "labels.tif.aux.xml", "labels.qml", "labels.gpkg",
-        "classes.safetensors", "run.json", "run",
+        "classes.safetensors", "run.json", "report.html", "run",
     }  # fmt: skip
     with rasterio.open(scene) as image, rasterio.open(outputs.label_paths[0]) as labels:
         assert (labels.crs, labels.transform, labels.shape) == (

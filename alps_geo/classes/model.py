@@ -20,11 +20,21 @@ from ..settings import ClassSettings
 from ..settings.options import AnyPath
 from . import file as classfile
 from . import splits
-from .clustering import cluster, margin, nearest, update_online
+from .clustering import cluster, margin, nearest, squared_distance, update_online
 from .editable import Editable
 from .legend import Legend
-from .prediction import Prediction, too_few
-from .sampling import BLOCK, Rows, Sketch, Weighted, as_batches, reblock, sketch, weigh
+from .prediction import Prediction
+from .sampling import (
+    BLOCK,
+    Rows,
+    Sketch,
+    Weighted,
+    as_batches,
+    describe_shortage,
+    reblock,
+    sketch,
+    weigh,
+)
 from .schema import FeatureBlock, FeatureSchema
 from .whitening import choose_reach, compress, measure_axes, rotate
 
@@ -187,7 +197,7 @@ class ClassModel(Editable):
         seen = sketch(segments, max(10 * wanted, SAMPLE_SIZE), wanted, self.seed)
         found, distinct = (seen.count, seen.distinct) if seen else (0, 0)
         if seen is None or distinct < wanted:
-            raise SettingsError(too_few(wanted, found, distinct))
+            raise SettingsError(describe_shortage(wanted, found, distinct))
         self.mean_, self.scale_ = seen.mean, seen.scale
         self.reach_ = choose_reach(len(self.mean_))
         self.axes_ = measure_axes(self._standardise(seen.sample.rows), self.seed)
@@ -253,6 +263,16 @@ class ClassModel(Editable):
                 )
             splits.follow(self.steps_, rows, class_id[part], confidence[part])
         return Prediction(class_id, confidence)
+
+    def distances(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Return how far each segment is from the nearest centre, in the space of the centres."""
+        (features,) = self.schema.check([np.asarray(X)])
+        found = np.zeros(len(features), np.float32)
+        for start in range(0, len(features), BLOCK):
+            rows = self._transform(features[start : start + BLOCK])
+            near = self.cluster_centers_[nearest(rows, self.cluster_centers_)]
+            found[start : start + BLOCK] = np.sqrt(squared_distance(rows, near))
+        return found
 
     def save(self, path: AnyPath) -> None:
         """Write the model as safetensors with a JSON header; the same model gives the same bytes.

@@ -23,22 +23,3 @@ class Prediction:
 
     class_id: NDArray[np.uint16]
     confidence: NDArray[np.float32]
-
-
-def too_few(wanted: int, found: int, distinct: int) -> str:
-    """Return what to say where there are fewer different segments than classes.
-
-    Parameters
-    ----------
-    wanted : int
-        Classes.
-    found, distinct : int
-        Segments, and how many of them differ.
-    """
-    what = "1 segment was found" if found == 1 else f"{found} segments were found"
-    if distinct < found:
-        what = f"{distinct} of the {found} segments found differ"
-    remedy = f"use `n_classes={distinct}` or less"
-    if distinct < 2:
-        remedy = "label a larger area, or several scenes together"
-    return f"`n_classes` is {wanted} but only {what}; {remedy}"

@@ -214,3 +214,14 @@ def _add_distinct(distinct: dict[bytes, Weighted], block: Weighted, limit: int) 
     for row, place in zip(rows, first.tolist(), strict=True):
         if len(distinct) < limit:
             distinct.setdefault(row.tobytes(), block.take(slice(place, place + 1)))
+
+
+def describe_shortage(wanted: int, found: int, distinct: int) -> str:
+    """Return what to say where fewer different rows than classes were found."""
+    what = "1 segment was found" if found == 1 else f"{found} segments were found"
+    if distinct < found:
+        what = f"{distinct} of the {found} segments found differ"
+    remedy = f"use `n_classes={distinct}` or less"
+    if distinct < 2:
+        remedy = "label a larger area, or several scenes together"
+    return f"`n_classes` is {wanted} but only {what}; {remedy}"

@@ -182,6 +182,10 @@ def _load(name: str, settings: ModelSettings, model: MaskModel) -> FeatureSource
         # The built-in model runs on the CPU; beside it a GPU gains little, and takes long to start.
         stays = settings.device == "auto" and own_block(model.name) != "sam"
         return CnnSource("cpu" if stays else settings.device)
+    if name in ("dinov2-s", "dinov2-b"):
+        from .dinov2 import DinoSource
+
+        return DinoSource(name, settings.device, settings.precision)
     raise SettingsError(
         f"there are no features {name!r}; known: {', '.join(FEATURES)}, raster:FILE",
         code="settings.features",

@@ -25,8 +25,11 @@ _WITHOUT_WEIGHTS = ("builtin", "fake")
 
 def model_names() -> list[str]:
     """Return every name that `load_model` takes, the installed weights of others included."""
-    names = ["auto", "builtin", *(known.name for known in weights.KNOWN)]
-    return names + [item.name for item in weights.installed() if item.name not in names]
+    known = [model.name for model in weights.KNOWN if model.kind == weights.MASKS]
+    names = ["auto", "builtin", *known]
+    return names + [
+        item.name for item in weights.installed(weights.MASKS) if item.name not in names
+    ]
 
 
 def load_model(settings: Settings, progress: Progress) -> MaskModel:
@@ -87,7 +90,7 @@ def check_model(settings: ModelSettings) -> None:
 
 def _why_builtin() -> str:
     """Say why `auto` takes the built-in model, and what brings a SAM model."""
-    for item in weights.installed():
+    for item in weights.installed(weights.MASKS):
         package = weights.missing_package(item.name)
         return (
             f"{item.name} is installed, but not the package {package} that it needs (pip install"

@@ -1,7 +1,7 @@
-"""Weights of mask models: which are known, where they lie, and that they are what they should be.
+"""Weights of mask models and of networks for features: which, where, and whether they are right.
 
-Nothing here loads torch: a list of models or a checksum needs none. What is inside a file is
-`sam.checkpoint`'s business.
+Nothing here loads torch: a list of models or a checksum needs none. What is inside a file is the
+business of `sam.checkpoint` and `dinov2`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from ..errors import ModelError
 
 #: Overrides the folder where weights lie.
 FOLDER_VARIABLE = "ALPS_GEO_MODELS"
-_META = "https://dl.fbaipublicfiles.com/segment_anything"
+_META = "https://dl.fbaipublicfiles.com"
+#: What weights are for: to find masks, or to describe them.
+MASKS, FEATURES = "masks", "features"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class KnownModel:
         SPDX identifier.
     package : str
         What must be installed beside this one to run the model; empty where nothing.
+    kind : str
+        `masks` or `features`.
     """
 
     name: str
@@ -48,6 +52,7 @@ class KnownModel:
     sha256: str
     licence: str
     package: str = ""
+    kind: str = MASKS
 
     @property
     def file(self) -> str:
@@ -55,7 +60,8 @@ class KnownModel:
         return self.url.rsplit("/", 1)[-1]
 
 
-#: From the smallest to the largest: the order in which `auto` prefers them on a CPU.
+#: Mask models from the smallest to the largest, in which order `auto` prefers them on a CPU; then
+#: networks for features.
 KNOWN: tuple[KnownModel, ...] = (
     KnownModel(
         "mobile-sam",
@@ -67,24 +73,42 @@ KNOWN: tuple[KnownModel, ...] = (
     ),
     KnownModel(
         "sam-vit-b",
-        f"{_META}/sam_vit_b_01ec64.pth",
+        f"{_META}/segment_anything/sam_vit_b_01ec64.pth",
         375_042_383,
         "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
         "Apache-2.0",
     ),
     KnownModel(
         "sam-vit-l",
-        f"{_META}/sam_vit_l_0b3195.pth",
+        f"{_META}/segment_anything/sam_vit_l_0b3195.pth",
         1_249_524_607,
         "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
         "Apache-2.0",
     ),
     KnownModel(
         "sam-vit-h",
-        f"{_META}/sam_vit_h_4b8939.pth",
+        f"{_META}/segment_anything/sam_vit_h_4b8939.pth",
         2_564_550_879,
         "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
         "Apache-2.0",
+    ),
+    KnownModel(
+        "dinov2-s",
+        f"{_META}/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
+        88_283_115,
+        "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
+        "Apache-2.0",
+        "timm",
+        FEATURES,
+    ),
+    KnownModel(
+        "dinov2-b",
+        f"{_META}/dinov2/dinov2_vitb14/dinov2_vitb14_pretrain.pth",
+        346_378_731,
+        "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73",
+        "Apache-2.0",
+        "timm",
+        FEATURES,
     ),
 )
 
@@ -100,11 +124,14 @@ class Installed:
     path : Path
     sha256 : str or None
         What the file's checksum should be; None where nothing says so.
+    kind : str
+        `masks` or `features`.
     """
 
     name: str
     path: Path
     sha256: str | None
+    kind: str = MASKS
 
 
 def folder() -> Path:
@@ -113,11 +140,17 @@ def folder() -> Path:
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("alps-geo")) / "models"
 
 
-def installed() -> list[Installed]:
-    """Return the weights in the folder: known ones from small to large, then others by name."""
+def installed(kind: str | None = None) -> list[Installed]:
+    """Return the weights in the folder: known ones from small to large, then others by name.
+
+    Parameters
+    ----------
+    kind : str, optional
+        `masks` or `features`, for these only.
+    """
     place = folder()
     found = [
-        Installed(known.name, place / known.file, known.sha256)
+        Installed(known.name, place / known.file, known.sha256, known.kind)
         for known in KNOWN
         if (place / known.file).is_file()
     ]
@@ -125,16 +158,17 @@ def installed() -> list[Installed]:
     order = {known.name: rank for rank, known in enumerate(KNOWN)}
     official = {known.file for known in KNOWN}
     added = [
-        Installed(path.stem, path, _noted_checksum(path))
+        Installed(path.stem, path, _noted_checksum(path), _kind_of(path.stem))
         for path in (place.glob("*.pth") if place.is_dir() else ())
         if path.name not in official and path.stem not in names
     ]
-    return sorted(found + added, key=lambda item: (order.get(item.name, len(order)), item.name))
+    every = sorted(found + added, key=lambda item: (order.get(item.name, len(order)), item.name))
+    return [item for item in every if kind in (None, item.kind)]
 
 
 def runnable() -> list[Installed]:
-    """Return those of the installed weights that `auto` may take: their packages are there too."""
-    return [item for item in installed() if not missing_package(item.name)]
+    """Return the mask models that `auto` may take: their packages are there too."""
+    return [item for item in installed(MASKS) if not missing_package(item.name)]
 
 
 def missing_package(name: str) -> str:
@@ -178,17 +212,19 @@ def add(path: Path) -> Installed:
     Raises
     ------
     ModelError
-        If the file is no SAM checkpoint, a model of its name is installed, or it cannot be copied.
+        If nothing here can use it, a model of its name is installed, or it cannot be copied.
     """
     # Imported here because only this needs torch.
-    from .sam.checkpoint import identify
+    from . import dinov2
+    from .sam import checkpoint
 
-    name = identify(path)
+    state = checkpoint.read_state(path)
+    name = dinov2.recognise(state) or checkpoint.recognise(state, path).name
     present = find(name)
     if present is not None:
         raise ModelError(
             f"{name} is installed already, from {present.path}; run"
-            f" `remove({name})` first, or use the file as `checkpoint`"
+            f" `remove({name})` first{_as_checkpoint(present.kind)}"
         )
     checksum = sha256_of(path)
     official = next((known.file for known in KNOWN if known.sha256 == checksum), None)
@@ -202,7 +238,15 @@ def add(path: Path) -> Installed:
         move_into_place(partial, target)
     except OSError as error:
         raise ModelError(f"{target} cannot be written: {error.strerror or error}") from error
-    return Installed(name, target, checksum)
+    return Installed(name, target, checksum, _kind_of(name))
+
+
+def _kind_of(name: str) -> str:
+    return next((known.kind for known in KNOWN if known.name == name), MASKS)
+
+
+def _as_checkpoint(kind: str) -> str:
+    return ", or use the file as `checkpoint`" if kind == MASKS else ""
 
 
 def verify(name: str) -> Installed:
@@ -264,8 +308,8 @@ def require(name: str) -> Installed:
     item = find(name)
     if item is None:
         raise ModelError(
-            f"the weights of {name} are not installed; run `download({name})`, or give the file as"
-            " `checkpoint`",
+            f"the weights of {name} are not installed; run `download({name})`"
+            + (", or give the file as `checkpoint`" if _kind_of(name) == MASKS else ""),
             code="model.not_installed",
             model=name,
         )

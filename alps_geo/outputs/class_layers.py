@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..classes.legend import Legend
 from .marks import digest, has_table
-from .styles import LayerStyle, class_style, masks_style, segments_style
+from .styles import LayerStyle, class_style, exemplars_style, masks_style, segments_style
 
 GEOMETRY = "geometry"
 STYLE_NAME, STYLE_DESCRIPTION = "classes", "Class colours of alps-geo"
@@ -116,7 +116,7 @@ def write_views(
     layers: dict[int, str] = {}
     wanted: dict[str, str] = {}
     for class_id in legend.ids:
-        name = _free_name(database, layer_name(legend, class_id), ours)
+        name = free_name(database, layer_name(legend, class_id), ours)
         layers[class_id], wanted[name] = name, view_sql(name, class_id)
     for name in sorted(ours):
         if wanted.get(name) != present[name]:
@@ -125,16 +125,24 @@ def write_views(
     for class_id, name in layers.items():
         if name not in present:
             database.execute(wanted[name])
-            _register(database, name)
-        database.execute(
-            "UPDATE gpkg_contents SET description = ?, min_x = ?, min_y = ?, max_x = ?, max_y = ?,"
-            f" last_change = {_NOW} WHERE table_name = ?",  # nosec B608
-            (legend.names[class_id], *extents.get(class_id, np.full(4, np.nan)).tolist(), name),
-        )
+            register_view(database, name)
+        extent = extents.get(class_id, np.full(4, np.nan))
+        set_contents(database, name, legend.names[class_id], extent)
     return layers
 
 
-def _free_name(database: sqlite3.Connection, name: str, ours: Iterable[str]) -> str:
+def set_contents(
+    database: sqlite3.Connection, name: str, description: str, extent: NDArray[np.float64]
+) -> None:
+    """Tell what a layer shows, and min x, min y, max x, max y of it, all NaN where it is empty."""
+    database.execute(
+        "UPDATE gpkg_contents SET description = ?, min_x = ?, min_y = ?, max_x = ?, max_y = ?,"
+        f" last_change = {_NOW} WHERE table_name = ?",  # nosec B608
+        (description, *extent.tolist(), name),
+    )
+
+
+def free_name(database: sqlite3.Connection, name: str, ours: Iterable[str]) -> str:
     """Return the name, with a number if somebody else has given it to a layer of their own."""
     free, number = name, 2
     while free not in ours and has_table(database, free):
@@ -149,7 +157,7 @@ def _drop_view(database: sqlite3.Connection, name: str) -> None:
             database.execute(f"DELETE FROM {table} WHERE table_name = ?", (name,))  # nosec B608
 
 
-def _register(database: sqlite3.Connection, name: str) -> None:
+def register_view(database: sqlite3.Connection, name: str) -> None:
     """Make a view a layer, as GeoPackage allows."""
     (srs_id,) = database.execute(
         "SELECT srs_id FROM gpkg_contents WHERE table_name = 'segments'"
@@ -250,11 +258,14 @@ def _remove_classes(database: sqlite3.Connection, kept: tuple[int, ...]) -> None
     )
 
 
-def make_styles(legend: Legend, layers: Mapping[int, str], *, masks: bool) -> dict[str, LayerStyle]:
-    """Return the style of each layer, by the layer's name."""
+def make_styles(
+    legend: Legend, layers: Mapping[int, str], *, masks: bool, exemplars: str | None = None
+) -> dict[str, LayerStyle]:
+    """Return the style of each layer, by the layer's name; `exemplars` is the name of theirs."""
     styles = {"segments": segments_style(legend)}
     styles |= {layer: class_style(legend, number) for number, layer in layers.items()}
-    return styles | ({"masks": masks_style()} if masks else {})
+    styles |= {"masks": masks_style()} if masks else {}
+    return styles | ({exemplars: exemplars_style()} if exemplars else {})
 
 
 def write_styles(

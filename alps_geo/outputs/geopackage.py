@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
@@ -20,6 +20,7 @@ import shapely
 from numpy.typing import NDArray
 
 from .._columns import Columns
+from ..classes.exemplars import Exemplars
 from ..classes.legend import Legend
 from ..progress import NoProgress, Progress
 from ..scenes.grid import Grid
@@ -33,6 +34,7 @@ from .class_layers import (
     write_styles,
     write_views,
 )
+from .exemplar_layer import exemplars_sql, write_exemplars
 from .marks import Marks, Origin, Written, digest, write_marks
 from .rows import extents_of, read_rows
 
@@ -93,6 +95,7 @@ def write_layers(
     *,
     origin: Origin | None = None,
     masks: Iterable[MaskTable] | None = None,
+    exemplars: Exemplars | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write a new GeoPackage with all layers.
@@ -112,6 +115,8 @@ def write_layers(
         Noted in the file.
     masks : iterable of MaskTable, optional
         Makes the layer `masks`.
+    exemplars : Exemplars, optional
+        Makes the layer `exemplars`.
     progress : Progress, optional
         Is told the segments that are done.
     """
@@ -126,7 +131,8 @@ def write_layers(
         _write_masks(path, masks, grid)
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("CREATE INDEX segments_class_id ON segments (class_id)")
-        _write_classes(database, table, legend, origin or Origin(), masks=masks is not None)
+        known = origin or Origin()
+        _write_classes(database, table, legend, known, exemplars, masks=masks is not None)
 
 
 def _write_classes(
@@ -134,17 +140,33 @@ def _write_classes(
     table: SegmentTable,
     legend: Legend,
     origin: Origin,
+    exemplars: Exemplars | None,
     *,
     masks: bool,
 ) -> None:
     rows = read_rows(database)
     layers = write_views(database, legend, {}, extents_of(rows.class_id, rows.bounds))
+    shown = write_exemplars(database, exemplars, rows)
     write_classes(database, legend, table.class_id, table.area_px)
-    styles = make_styles(legend, layers, masks=masks)
+    styles = make_styles(legend, layers, masks=masks, exemplars=shown)
     write_styles(database, styles, {})
-    views = {name: digest(view_sql(name, number)) for number, name in layers.items()}
+    views = view_digests(layers, shown)
     marks = Marks(origin, legend, views, style_digests(styles))
     write_marks(database, marks, Written(rows.segment_id, rows.class_id, rows.outline))
+
+
+def view_digests(layers: Mapping[int, str], exemplars: str | None) -> dict[str, str]:
+    """Return what tells our views from those that somebody has changed, by their names.
+
+    Parameters
+    ----------
+    layers : mapping of int to str
+        The layer of each class.
+    exemplars : str or None
+        The layer of exemplars.
+    """
+    views = {name: digest(view_sql(name, number)) for number, name in layers.items()}
+    return views if exemplars is None else {**views, exemplars: digest(exemplars_sql(exemplars))}
 
 
 def _cut(polygons: Iterable[Polygons]) -> Iterator[Polygons]:

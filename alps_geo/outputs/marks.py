@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..classes.legend import Legend
 
 MARKS_TABLE, WRITTEN_TABLE = "alps_geo_marks", "alps_geo_segments"
+EXEMPLARS_TABLE = "alps_geo_exemplars"
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS {MARKS_TABLE} (id INTEGER PRIMARY KEY, content TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS {WRITTEN_TABLE} (
@@ -52,7 +53,7 @@ class Marks:
     origin : Origin
     legend : Legend
     views : mapping of str to str
-        The layer of each class, and the digest of its view.
+        The layers of classes and exemplars, and the digests of their views.
     styles : mapping of str to str
         Layers, and the digest of the style of each.
     """

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyogrio.errors
 import rasterio
 import rasterio.errors
@@ -20,6 +21,7 @@ from ..scenes.paths import sqlite_uri
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
+    from pandas import DataFrame
 
 
 def read_segments(path: Path) -> GeoDataFrame:
@@ -39,6 +41,20 @@ def read_segments(path: Path) -> GeoDataFrame:
     if table.crs is not None and table.crs.name == "Undefined Cartesian SRS":
         return table.set_crs(None, allow_override=True)
     return table
+
+
+def read_attributes(path: Path) -> DataFrame:
+    """Return the layer `segments` of a GeoPackage without its polygons.
+
+    Raises
+    ------
+    RunError
+        If it is missing or damaged.
+    """
+    import geopandas
+
+    with _explaining(path):
+        return geopandas.read_file(path, layer="segments", engine="pyogrio", ignore_geometry=True)
 
 
 def read_labels(
@@ -108,13 +124,49 @@ def read_class_sizes(path: Path) -> list[tuple[int, int, int]]:
     RunError
         If it is missing or damaged.
     """
-    with _explaining(path), closing(_connect(path)) as database:
+    with open_database(path) as database:
         return database.execute("SELECT class_id, segments, area_px FROM classes").fetchall()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    # Opened read-only, and so that no file is made where there is none.
-    return sqlite3.connect(sqlite_uri(path.resolve()), uri=True)
+def read_given_classes(
+    path: Path,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return segment, class and confidence of each row of the layer `segments`, in its order.
+
+    Rows without a segment or a class are left out.
+
+    Raises
+    ------
+    RunError
+        If it is missing or damaged.
+    """
+    with open_database(path) as database:
+        rows = database.execute(
+            "SELECT segment_id, class_id, confidence FROM segments"
+            " WHERE typeof(segment_id) = 'integer' AND typeof(class_id) = 'integer' ORDER BY fid"
+        ).fetchall()
+    segment_id, class_id, confidence = zip(*rows, strict=True) if rows else [()] * 3
+    return (
+        np.array(segment_id, np.int64),
+        np.array(class_id, np.int64),
+        np.array(confidence, np.float64),
+    )
+
+
+@contextmanager
+def open_database(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a GeoPackage to read it; no file is made where there is none.
+
+    Raises
+    ------
+    RunError
+        If it, or what is asked of it, is missing or damaged.
+    """
+    with (
+        _explaining(path),
+        closing(sqlite3.connect(sqlite_uri(path.resolve()), uri=True)) as database,
+    ):
+        yield database
 
 
 @contextmanager

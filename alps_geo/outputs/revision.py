@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..classes.exemplars import Exemplars
 from ..classes.legend import Legend
 from ..errors import OutputError, RunError
 from .class_layers import (
@@ -26,12 +27,12 @@ from .class_layers import (
     move_styles,
     moved_layers,
     style_digests,
-    view_sql,
     write_classes,
     write_styles,
     write_views,
 )
-from .geopackage import SegmentTable
+from .exemplar_layer import write_exemplars
+from .geopackage import SegmentTable, view_digests
 from .marks import Marks, Origin, Written, digest, has_table, read_marks, read_written, write_marks
 from .rows import SegmentRows, add_functions, extents_of, read_rows
 
@@ -181,7 +182,7 @@ class Revision:
             The classes that were written.
         """
         layers = {number: layer_name(legend, number) for number in legend.ids}
-        views = {name: digest(view_sql(name, number)) for number, name in layers.items()}
+        views = view_digests(layers, None)
         masks = has_table(self._database, "masks")
         styles = style_digests(make_styles(legend, layers, masks=masks))
         self.marks = Marks(origin, legend, views, styles)
@@ -262,6 +263,7 @@ class Revision:
         legend: Legend,
         origin: Origin,
         heirs: Mapping[int, int],
+        exemplars: Exemplars | None = None,
     ) -> list[str]:
         """Bring classes up to date; nothing is true before `commit`.
 
@@ -272,6 +274,8 @@ class Revision:
         origin : Origin
         heirs : mapping of int to int
             The new class for each class that there was, for rows which are no segments.
+        exemplars : Exemplars, optional
+            Makes the layer `exemplars`; without them there is none.
 
         Returns
         -------
@@ -289,10 +293,11 @@ class Revision:
         moved = moved_layers(marks.views, layers)
         move_styles(database, moved)
         known = {moved.get(layer, layer): style for layer, style in marks.styles.items()}
+        shown = write_exemplars(database, exemplars, rows)
         write_classes(database, legend, table.class_id, table.area_px)
-        styles = make_styles(legend, layers, masks="masks" in marks.styles)
+        styles = make_styles(legend, layers, masks="masks" in marks.styles, exemplars=shown)
         foreign = write_styles(database, styles, known)
-        views = {name: digest(view_sql(name, number)) for number, name in layers.items()}
+        views = view_digests(layers, shown)
         digests = {**style_digests(styles), **dict.fromkeys(foreign, "")}
         written = self._rewritten(rows, found, class_id)
         write_marks(database, Marks(origin, legend, views, digests), written)
@@ -358,7 +363,8 @@ class Revision:
         """Return whether users have changed the file, or put anything into it, as far as known."""
         database = self._database
         names = database.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
-        if any(not _OUR_TABLES.fullmatch(name) for (name,) in names):
+        views = {} if self.marks is None else self.marks.views
+        if any(not _OUR_TABLES.fullmatch(name) and name not in views for (name,) in names):
             return True
         for table, columns in _OUR_COLUMNS.items():
             if self._columns(table) - {*columns.split(), *LEGEND_COLUMNS}:

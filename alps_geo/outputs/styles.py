@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from ..classes.exemplars import KINDS
 from ..classes.legend import Legend
 
 #: What the legend calls pixels without a class.
@@ -24,6 +25,8 @@ _SLD = {
     "xmlns:ogc": "http://www.opengis.net/ogc",
 }
 _OUTLINE_COLOR = "#ffdd00"
+#: Outlines of exemplars by kind, told apart by people who do not see red and green as others do.
+EXEMPLAR_COLORS = dict(zip(KINDS, ("#00e5b0", "#ffb000", "#ff4fa3"), strict=True))
 _SIGNATURE = "alps-geo, sha256 of the above: "
 _NOTE_DOMAIN = "alps_geo"
 
@@ -222,6 +225,19 @@ def masks_style() -> LayerStyle:
     symbols = SubElement(_add_renderer(root, "singleSymbol"), "symbols")
     _add_symbol(symbols, "0", {**_fill(_OUTLINE_COLOR), "style": "no", "outline_width": "0.26"})
     return LayerStyle(_finish_qml(root), _sld("masks", [("masks", None, None)]))
+
+
+def exemplars_style() -> LayerStyle:
+    """Return the style of exemplars: outlines by kind, which the segments show through."""
+    root = Element("qgis", _QGIS)
+    renderer = _add_renderer(root, "categorizedSymbol", attr="kind")
+    categories, symbols = SubElement(renderer, "categories"), SubElement(renderer, "symbols")
+    for place, (kind, color) in enumerate(EXEMPLAR_COLORS.items()):
+        about = {"type": "string", "value": kind, "label": kind, "symbol": str(place)}
+        SubElement(categories, "category", {**about, "render": "true"})
+        look = {**_fill(color), "style": "no", "outline_width": "0.6"}
+        _add_symbol(symbols, str(place), look)
+    return LayerStyle(_finish_qml(root), _sld("exemplars", [("exemplars", None, None)]))
 
 
 def _fill(color: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from .._files import replacing
 from .._redaction import redact
+from ..classes.exemplars import Exemplars
 from ..classes.legend import Legend
 from ..errors import OutputError
 from ..progress import Progress
@@ -52,6 +53,7 @@ def write_package(
     *,
     origin: Origin | None = None,
     masks: Iterable[MaskTable] | None = None,
+    exemplars: Exemplars | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write a GeoPackage: segments, a layer per class, the classes, styles, and masks if given.
@@ -70,6 +72,8 @@ def write_package(
         Noted in the file.
     masks : iterable of MaskTable, optional
         In parts; makes the layer `masks`.
+    exemplars : Exemplars, optional
+        Makes the layer `exemplars`.
     progress : Progress, optional
         Is told the segments that are done.
 
@@ -89,6 +93,7 @@ def write_package(
                 grid,
                 origin=origin,
                 masks=masks,
+                exemplars=exemplars,
                 progress=progress,
             )
             require_package_crs(temporary, grid)
@@ -104,6 +109,7 @@ def revise_package(
     legend: Legend,
     origin: Origin,
     heirs: Mapping[int, int],
+    exemplars: Exemplars | None = None,
 ) -> list[str]:
     """Bring a GeoPackage up to date; nothing is true before `commit_package`.
 
@@ -115,6 +121,7 @@ def revise_package(
     origin : Origin
     heirs : mapping of int to int
         The new class for each class that there was, for features that users added.
+    exemplars : Exemplars, optional
 
     Returns
     -------
@@ -128,7 +135,7 @@ def revise_package(
     """
     try:
         with explaining(revision.path):
-            return revision.update(table, legend, origin, heirs)
+            return revision.update(table, legend, origin, heirs, exemplars)
     except OutputError:
         revision.close()
         raise

@@ -122,6 +122,27 @@ class SceneRun:
                 columns = [group[name].to_numpy() for name in ("segment_id", "geometry", "area_m2")]
                 yield Polygons.from_wkb(*columns)
 
+    def load_areas(self) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+        """Return the segments that have polygons, and their areas in m², as `load_polygons`."""
+        with _explaining(self.folder / "polygons.parquet"):
+            columns = ["segment_id", "area_m2"]
+            table = pq.read_table(self.folder / "polygons.parquet", columns=columns)
+        return table["segment_id"].to_numpy(), table["area_m2"].to_numpy()
+
+    def load_outlines(self, segment_id: NDArray[np.integer]) -> dict[int, shapely.Geometry]:
+        """Return the outlines of some segments, by number, as `load_polygons`."""
+        path = self.folder / "polygons.parquet"
+        found: dict[int, shapely.Geometry] = {}
+        with _explaining(path), pq.ParquetFile(path) as file:
+            for number in range(file.num_row_groups):
+                present = file.read_row_group(number, columns=["segment_id"])[0].to_numpy()
+                rows = np.flatnonzero(np.isin(present, segment_id))
+                if len(rows):
+                    group = file.read_row_group(number, columns=["geometry"], use_threads=False)
+                    outlines = shapely.from_wkb(group[0].take(rows).to_numpy(zero_copy_only=False))
+                    found |= dict(zip(present[rows].tolist(), outlines, strict=True))
+        return found
+
     def load_masks(self) -> MaskTable:
         """Return the whole masks, raising `RunError` if they are missing or damaged."""
         table = _read(self.folder / "masks.parquet")

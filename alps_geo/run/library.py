@@ -6,7 +6,7 @@ import secrets
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from ..classes.prediction import Prediction
 from ..errors import ModelError
 from ..segments.table import Segments
 from .folder import RunFolder
-from .run import Run
+
+if TYPE_CHECKING:
+    from .run import Run
 
 #: Segments whose features are read at once.
 BATCH = 65536

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from ..outputs.writing import open_package
 from ..progress import Stopwatch
+from ..scenes.scene import Scene
 from .edits import load_edits
 from .folder import RunFolder
 from .library import ModelLibrary
@@ -19,7 +20,12 @@ from .state import load_pending
 
 @contextmanager
 def open_results(
-    run: Run, record: dict[str, Any], clock: Stopwatch, *, anew: bool = False
+    run: Run,
+    record: dict[str, Any],
+    clock: Stopwatch,
+    *,
+    anew: bool = False,
+    scenes: Mapping[str, Scene] | None = None,
 ) -> Iterator[Results]:
     """Lock the results of a run, and find out what was changed in them by hand.
 
@@ -33,6 +39,8 @@ def open_results(
         The progress listener.
     anew : bool
         Replace packages even if they hold the same segments.
+    scenes : mapping of str to Scene, optional
+        By stem, where they are open.
 
     Yields
     ------
@@ -62,7 +70,7 @@ def open_results(
             parts.append(examine(run, part, revision, library, clock, anew=anew))
         # While all packages are locked, nobody else writes results.
         RunFolder(run.folder).remove_leftovers(tiles=False)
-        yield Results(run, parts, library, record, clock)
+        yield Results(run, parts, library, record, clock, scenes)
 
 
 def finish_stopped(run: Run, clock: Stopwatch) -> None:

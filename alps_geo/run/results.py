@@ -15,31 +15,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._files import Waiting, together
+from .._files import together
 from .._memory import return_freed_memory
+from ..classes.exemplars import Exemplars
 from ..classes.legend import Legend
 from ..classes.model import ClassModel
 from ..classes.prediction import Prediction
-from ..errors import OutputError, RunError
+from ..errors import AlpsGeoError, RunError
 from ..outputs.geopackage import SegmentTable
 from ..outputs.marks import Origin
 from ..outputs.revision import Revision
 from ..outputs.writing import (
-    commit_package,
     revise_package,
     write_labels,
     write_package,
     write_record,
 )
 from ..progress import Stopwatch
+from ..scenes.scene import Scene
 from ..settings import ClassSettings
-from .edits import Edits, find_heirs, save_edits
-from .folder import RunFolder
+from .edits import Edits, find_heirs
+from .exemplars import find_exemplars
 from .library import ModelLibrary, heirs_by_model, predict
+from .placing import find_undo, put_in_place
 from .record import peak_memory_mb
+from .reports import write_report
 from .run import Run
 from .scene_results import ScenePart, add_found
-from .state import Pending, State, load_undo, save_undo
+from .state import Pending, State
 
 
 class Results:
@@ -53,6 +56,8 @@ class Results:
     record : dict
     clock : Stopwatch
         The progress listener.
+    scenes : mapping of str to Scene, or None
+        By stem, where they are open; for the pictures of the report.
     """
 
     def __init__(
@@ -62,9 +67,10 @@ class Results:
         library: ModelLibrary,
         record: dict[str, Any],
         clock: Stopwatch,
+        scenes: Mapping[str, Scene] | None,
     ) -> None:
         self._run, self._parts, self._library, self._record = run, parts, library, record
-        self._clock = clock
+        self._clock, self._scenes = clock, scenes
         self._edits = {part.run.stem: part.edits for part in parts}
         self._given: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         self._drops_edits = False
@@ -162,73 +168,59 @@ class Results:
             If a file cannot be written.
         """
         run, record, clock = self._run, self._record, self._clock
-        number = ClassSettings.from_json(record["settings"]["classes"]).number
-        legend = Legend(number, ()) if model is None else model.legend_
+        chosen = ClassSettings.from_json(record["settings"]["classes"])
+        legend = Legend(chosen.number, ()) if model is None else model.legend_
         checksum = "" if model is None else self._library.add(model)
         for stem, given in self._given.items():
             self._edits[stem] = self._edits[stem].put(*given, checksum)
         after = State(checksum, self._edits, record)
-        undo = undo if before is None else self._find_undo(before, after)
+        undo = (
+            undo
+            if before is None
+            else find_undo(self._run, self._library, self._parts, before, after)
+        )
         heirs = self._heirs(checksum)
         tables = [self._table(part, checksum, heirs) for part in self._parts]
+        exemplars = [
+            find_exemplars(model, part.segments, table, self._edits[part.run.stem])
+            for part, table in zip(self._parts, tables, strict=True)
+        ]
         with together() as files:
-            self._write_packages(tables, legend, checksum, heirs)
+            self._write_packages(tables, exemplars, legend, checksum, heirs)
             for part, table in zip(self._parts, tables, strict=True):
                 self._write_raster(part, table, legend)
             if model is not None:
                 model.save(run.class_path)
-            clock.stop()
             record["classes"] = legend.to_records()
+            has_report = self._write_report([*zip(tables, exemplars, strict=True)])
+            clock.stop()
             record["warnings"] = [*record.get("warnings", []), *clock.warnings]
             record["seconds"] = {**record.get("seconds", {}), **clock.seconds}
             record["peak_memory_mb"] = round(max(record.get("peak_memory_mb", 0), peak_memory_mb()))
             write_record(run.record_path, record)
-        self._put_in_place(files, Pending(after, undo, self._drops_edits))
+        put_in_place(
+            run,
+            self._library,
+            self._parts,
+            files,
+            Pending(after, undo, self._drops_edits),
+            has_report=has_report,
+        )
         return run
 
-    def _find_undo(self, before: ClassModel, after: State) -> State | None:
-        """Return what undoing brings back: where nothing changes, the same as until now."""
-        library, folder = self._library, RunFolder(self._run.folder)
-        edits = {part.run.stem: part.edits for part in self._parts}
-        checksum = library.current_checksum
-        if before is not library.current:
-            checksum = library.add(before)
-        previous = State(checksum, edits, self._run.record)
-        if not previous.is_like(after):
-            return previous
-        if after.model != library.current_checksum:
-            # Only names that were given by hand.
-            return State(library.current_checksum, edits, self._run.record)
-        older = load_undo(folder.undo_path)
-        if older is None:
-            return None
-        kept = {
-            part.run.stem: add_found(part, older.edits.get(part.run.stem, Edits.none()), library)
-            for part in self._parts
-        }
-        return State(older.model, kept, older.record)
-
-    def _put_in_place(self, files: Waiting, pending: Pending) -> None:
-        """Make the change true; once it is noted, whoever opens the run next finishes it."""
-        folder, committed = RunFolder(self._run.folder), False
+    def _write_report(self, tables: Sequence[tuple[SegmentTable, Exemplars]]) -> bool:
+        """Write the report, if it is wanted; without it the results are whole all the same."""
+        run, record, clock = self._run, self._record, self._clock
+        if not record["settings"]["outputs"].get("report", True):
+            return False
+        clock.stage("report")
+        known = {**record, "warnings": [*record.get("warnings", []), *clock.warnings]}
         try:
-            pending.save(folder.pending_path)
-            for part in self._parts:
-                if part.revision is not None:
-                    commit_package(part.revision)
-                    committed = True
-        except OutputError:
-            files.discard()
-            if not committed:
-                folder.pending_path.unlink(missing_ok=True)
-            raise
-        files.place()
-        for part in self._parts:
-            save_edits(part.run.folder, self._edits[part.run.stem])
-        save_undo(folder.undo_path, pending.undo)
-        self._library.keep(pending.after.models | (pending.undo.models if pending.undo else set()))
-        folder.results_outdated = False
-        folder.pending_path.unlink(missing_ok=True)
+            write_report(run, known, run.report_path, clock, scenes=self._scenes, tables=tables)
+        except AlpsGeoError as error:
+            clock.warning(f"there is no report of these results: {error}")
+            return False
+        return True
 
     def _predict(self, part: ScenePart, checksum: str) -> Prediction:
         """Return the classes that a model gives a scene's segments."""
@@ -323,21 +315,27 @@ class Results:
     def _write_packages(
         self,
         tables: Sequence[SegmentTable],
+        exemplars: Sequence[Exemplars],
         legend: Legend,
         checksum: str,
         heirs: Mapping[str, Mapping[int, int]],
     ) -> None:
         """Write packages before all else: where one is locked, nothing has been done in vain."""
         self._clock.stage("package")
-        for part, table in zip(self._parts, tables, strict=True):
+        for part, table, shown in zip(self._parts, tables, exemplars, strict=True):
             origin = Origin(part.identity, checksum)
             if part.revision is None:
-                self._write_anew(part, table, legend, origin)
+                self._write_anew(part, table, legend, origin, shown)
             else:
-                self._revise(part, part.revision, table, legend, origin, heirs)
+                self._revise(part, part.revision, table, legend, origin, heirs, shown)
 
     def _write_anew(
-        self, part: ScenePart, table: SegmentTable, legend: Legend, origin: Origin
+        self,
+        part: ScenePart,
+        table: SegmentTable,
+        legend: Legend,
+        origin: Origin,
+        exemplars: Exemplars,
     ) -> None:
         keep_masks = self._record["settings"]["outputs"]["keep_masks"]
         write_package(
@@ -348,6 +346,7 @@ class Results:
             part.run.grid,
             origin=origin,
             masks=[part.run.load_masks()] if keep_masks else None,
+            exemplars=exemplars,
             progress=self._clock,
         )
 
@@ -359,9 +358,10 @@ class Results:
         legend: Legend,
         origin: Origin,
         heirs: Mapping[str, Mapping[int, int]],
+        exemplars: Exemplars,
     ) -> None:
         before = "" if revision.marks is None else revision.marks.origin.model
-        foreign = revise_package(revision, table, legend, origin, heirs.get(before, {}))
+        foreign = revise_package(revision, table, legend, origin, heirs.get(before, {}), exemplars)
         self._clock.step(len(table), len(table))
         if foreign:
             self._clock.warning(

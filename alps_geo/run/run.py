@@ -12,14 +12,16 @@ from .._environment import with_own_data
 from ..classes.schema import FeatureBlock, FeatureSchema, own_block
 from ..errors import RunError
 from ..outputs.reading import read_class_sizes, read_labels, read_segments
+from ..progress import Progress, listening
 from ..scenes.grid import Grid
 from ..scenes.tiles import plan_tiles
 from ..segments.table import Segments
-from ..settings import Settings, TileSettings
+from ..settings import TileSettings
 from ..settings.options import AnyPath
 from .assembly import SceneRun
 from .folder import RunFolder
-from .record import describe_settings, read_record
+from .record import read_record
+from .reports import Evaluated, read_evaluation, write_report
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -80,6 +82,11 @@ class Run(PathLike[str]):
     def record_path(self) -> Path:
         """The record, as JSON."""
         return self.folder / "run.json"
+
+    @property
+    def report_path(self) -> Path:
+        """The report, one HTML page; not there if it was not wanted."""
+        return self.folder / "report.html"
 
     @property
     def record(self) -> dict[str, Any]:
@@ -188,6 +195,47 @@ class Run(PathLike[str]):
         path = self.label_paths[self._index(scene)]
         return read_labels(path, window, masked=masked)
 
+    @with_own_data
+    def report(
+        self,
+        file: AnyPath | None = None,
+        *,
+        evaluation: Evaluated | Mapping[str, Any] | AnyPath | None = None,
+        progress: Progress | bool | None = None,
+    ) -> Path:
+        """Write the report: one HTML page, which needs nothing else.
+
+        Parameters
+        ----------
+        file : path, optional
+            By default `report.html` among the results.
+        evaluation : Evaluation, mapping or path, optional
+            What `evaluate` returned, or a file of its JSON; becomes a part of the page.
+        progress : Progress or bool, optional
+            As of `label`.
+
+        Returns
+        -------
+        Path
+            Of the page.
+
+        Raises
+        ------
+        RunError
+            If results are missing, damaged, or not all written.
+        ReferenceDataError
+            If the evaluation is none, or one of other classes.
+        OutputError
+            If the file cannot be written.
+        """
+        record, path = self.record, self.report_path if file is None else Path(file)
+        self._require_whole()
+        found = None if evaluation is None else read_evaluation(evaluation, record)
+        with listening(progress) as told:
+            told.stage("report")
+            write_report(self, record, path, told, evaluation=found)
+        return path
+
     def __fspath__(self) -> str:
         return str(self.folder)
 
@@ -274,6 +322,40 @@ def open(folder: AnyPath) -> Run:
     return Run(place.out, tuple(parts), manifest)
 
 
+def report(
+    run: AnyPath,
+    file: AnyPath | None = None,
+    *,
+    evaluation: Evaluated | Mapping[str, Any] | AnyPath | None = None,
+    progress: Progress | bool | None = None,
+) -> Path:
+    """Write the report of a run: one HTML page, which needs nothing else.
+
+    Parameters
+    ----------
+    run : Run or path
+        A run, or its folder.
+    file, evaluation, progress
+        As of `Run.report`.
+
+    Returns
+    -------
+    Path
+        Of the page.
+
+    Raises
+    ------
+    AlpsGeoError
+        As `Run.report`.
+
+    Examples
+    --------
+    >>> import alps_geo
+    >>> alps_geo.report("out")  # doctest: +SKIP
+    """
+    return open(run).report(file, evaluation=evaluation, progress=progress)
+
+
 def plan_scene(folder: RunFolder, stem: str, grid: Grid, settings: TileSettings) -> SceneRun:
     """Return a scene's part of a run, which knows its tiles."""
     tiles = plan_tiles(grid.height, grid.width, settings)
@@ -291,49 +373,3 @@ def find_schema(run: Run, segments: Sequence[Segments]) -> FeatureSchema:
         run.manifest["stretch"],
         features_in(run.manifest),
     )
-
-
-def is_finished(run: Run, settings: Settings, checksum: str | None) -> bool:
-    """Return whether all results of a run are there.
-
-    Parameters
-    ----------
-    run : Run
-    settings : Settings
-    checksum : str or None
-        Of the class model's file that they name, as it is now.
-
-    Raises
-    ------
-    RunError
-        If they were made with other classes or outputs than the settings ask for, or the class
-        model that these name has changed.
-    """
-    if not run.record_path.exists() or not RunFolder(run.folder).is_whole:
-        return False
-    record = read_record(run.record_path)
-    there, now = record["settings"], describe_settings(settings)
-    usual = describe_settings(Settings())
-    for part in ("classes", "outputs"):
-        for name, value in now[part].items():
-            # Runs of earlier versions lack settings that are newer.
-            found = there[part].get(name, usual[part][name])
-            if found != value:
-                remedy = "`classify()`" if part == "classes" else "`overwrite`"
-                raise RunError(
-                    f"{run.folder} holds this run with `{name}` {found}, not"
-                    f" {value}; use {remedy}, or another folder",
-                    code="run.other_settings",
-                    path=str(run.folder),
-                    setting=name,
-                    found=found,
-                    wanted=value,
-                )
-    # Runs of earlier versions do not know what was in the class model.
-    if record.get("class_model", checksum) != checksum:
-        given = settings.classes.file
-        raise RunError(
-            f"{run.folder} holds this run with the classes that {given} had then, and it has"
-            f" changed; use `classify()` with `classes={given}`, or another folder"
-        )
-    return all(path.exists() for path in (*run.label_paths, *run.package_paths))

@@ -96,6 +96,21 @@ class SegmentRaster:
             with dataset:
                 yield lambda window: dataset.read(1, window=_raster_window(window))
 
+    def read_thinned(self, height: int, width: int) -> NDArray[np.uint32]:
+        """Return the segments of single pixels, evenly spread, shape (height, width).
+
+        Raises
+        ------
+        RunError
+            If the raster is missing or damaged.
+        """
+        try:
+            with bounded_cache(), rasterio.open(self.path) as dataset:
+                found: NDArray[np.uint32] = dataset.read(1, out_shape=(height, width))
+        except rasterio.errors.RasterioError as error:
+            raise RunError(f"{self.path} cannot be read; run `label()` again") from error
+        return found
+
 
 @dataclass(frozen=True)
 class Painting:

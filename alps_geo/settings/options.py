@@ -79,6 +79,7 @@ class OutputOptions(TypedDict, total=False):
     simplify: float
     fill: int
     keep_masks: bool
+    report: bool
 
 
 class RunOptions(TypedDict, total=False):

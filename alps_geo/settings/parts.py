@@ -19,7 +19,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 FEATURE_MODES = ("corrected", "paper")
 PRECISIONS = ("fp32", "bf16")
 #: Blocks of features, in the order of their columns.
-FEATURES = ("texture", "sam", "cnn", "bands")
+FEATURES = ("texture", "sam", "cnn", "dinov2-s", "dinov2-b", "bands")
 
 
 @dataclass(frozen=True)
@@ -253,9 +253,9 @@ class ModelSettings(SettingsPart):
     features: str = setting(
         "auto",
         "What segments are told apart by, joined by +: texture (colour, texture and shape), sam"
-        " (SAM's embedding), cnn (a small learned network), bands (all bands of the file),"
-        " raster:FILE (another raster of the place, such as heights or embeddings); or auto:"
-        " texture+cnn with builtin, sam with SAM.",
+        " (SAM's embedding), cnn (a small learned network), dinov2-s and dinov2-b (larger ones,"
+        " for GPUs), bands (all bands of the file), raster:FILE (another raster of the place, such"
+        " as heights or embeddings); or auto: texture+cnn with builtin, sam with SAM.",
         metavar="BLOCKS",
     )
 
@@ -340,6 +340,12 @@ class OutputSettings(SettingsPart):
     )
     keep_masks: bool = setting(
         False, "Add a layer 'masks' with every accepted mask's whole outline, overlaps kept."
+    )
+    report: bool = setting(
+        True,
+        "Write report.html: one page with pictures, classes, examples of each, coverage and"
+        " settings, written anew whenever the classes change.",
+        flags=("--report/--no-report",),
     )
 
 

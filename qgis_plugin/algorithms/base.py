@@ -248,6 +248,8 @@ class RunAlgorithm(EngineAlgorithm):
         self.addOutput(QgsProcessingOutputFile("PACKAGE", "GeoPackage"))
         self.addOutput(QgsProcessingOutputFile("CLASS_MODEL", "Class model"))
         self.addOutput(QgsProcessingOutputFile("RECORD", "Record of the run"))
+        # Not REPORT: that is the choice whether there is one.
+        self.addOutput(QgsProcessingOutputFile("REPORT_PAGE", "Report"))
         self.addOutput(QgsProcessingOutputNumber("LABELLED_SHARE", "Share of labelled pixels"))
 
     def finish(
@@ -276,6 +278,9 @@ class RunAlgorithm(EngineAlgorithm):
             f"{segments:,} segments in {len(record['classes'])} classes label {share:.1%} of the"
             f" scene: {result['folder']}"
         )
+        report = Path(result["folder"], "report.html")
+        if report.exists():
+            feedback.pushInfo(f"Report, to be opened in a browser: {report.as_uri()}")
         return {
             "OUTPUT": result["folder"],
             "LABELS": labels[0],
@@ -283,6 +288,7 @@ class RunAlgorithm(EngineAlgorithm):
             "PACKAGE": packages[0],
             "CLASS_MODEL": result["classes"],
             "RECORD": result["record"],
+            "REPORT_PAGE": str(report) if report.exists() else "",
             "LABELLED_SHARE": share,
         }
 

@@ -64,7 +64,8 @@ run.json (the record).</p>"""
         "polygons": 91,
         "classes": 93,
         "package": 97,
-        "raster": 100,
+        "raster": 98,
+        "report": 100,
     }
     REQUIRED: ClassVar[tuple[str, ...]] = ()
     BASIC: ClassVar[tuple[str, ...]] = ("model", "n_classes", "area_threshold")

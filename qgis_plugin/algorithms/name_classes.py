@@ -35,7 +35,7 @@ All files of the run are changed: rasters, GeoPackages, styles and the class mod
 colour may be empty. Without any row, the classes are only listed in the log.</p>
 <p><b>Join</b>: groups of class numbers, such as <i>4,7; 2,9,11</i>. Each group gets the first of
 its numbers.</p>"""
-    STAGE_ENDS: ClassVar[dict[str, float]] = {"package": 60, "raster": 100}
+    STAGE_ENDS: ClassVar[dict[str, float]] = {"package": 60, "raster": 90, "report": 100}
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""

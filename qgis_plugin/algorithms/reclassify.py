@@ -21,7 +21,12 @@ class Reclassify(RunAlgorithm):
 model to it. Segments keep their shapes and numbers; no mask model runs, so it takes seconds.</p>
 <p>The files in the folder are written anew: names given to classes are lost.
 Segments whose class was corrected by hand get the new class that stands for the chosen one.</p>"""
-    STAGE_ENDS: ClassVar[dict[str, float]] = {"classes": 30, "package": 70, "raster": 100}
+    STAGE_ENDS: ClassVar[dict[str, float]] = {
+        "classes": 30,
+        "package": 70,
+        "raster": 90,
+        "report": 100,
+    }
     SETTINGS: ClassVar[tuple[str, ...]] = ("n_classes", "classes", "seed")
 
     def initAlgorithm(self, config: dict[str, Any] | None = None) -> None:

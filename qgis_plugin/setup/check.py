@@ -19,7 +19,7 @@ facts["version"] = alps_geo.__version__
 from alps_geo.cli.progress import PROTOCOL
 facts["protocol"] = PROTOCOL
 from alps_geo.models import weights
-facts["models"] = [item.name for item in weights.installed()]
+facts["models"] = [item.name for item in weights.installed(weights.MASKS)]
 facts["models_folder"] = str(weights.folder())
 import rasterio, torch
 facts["torch"], facts["gdal"] = torch.__version__, rasterio.__gdal_version__

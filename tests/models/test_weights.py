@@ -253,7 +253,8 @@ def test_unknown_models_are_refused_with_the_known_ones():
 
 def test_the_help_of_the_setting_names_every_model():
     (text,) = [item.metadata["help"] for _, item in all_settings() if option_name(item) == "model"]
-    for name in ("auto", "builtin", *(known.name for known in weights.KNOWN)):
+    masks = [known.name for known in weights.KNOWN if known.kind == weights.MASKS]
+    for name in ("auto", "builtin", *masks):
         assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text), name
 
 

@@ -439,7 +439,7 @@ def test_a_merge_killed_at_any_of_20_instants_is_made_whole_or_not_at_all(
     "stopped_at",
     [
         pytest.param("alps_geo._files.Waiting.place", id="files"),
-        pytest.param("alps_geo.run.results.save_undo", id="undo"),
+        pytest.param("alps_geo.run.placing.save_undo", id="undo"),
     ],
 )
 def test_what_is_stopped_once_it_is_decided_is_finished_by_the_next_command(

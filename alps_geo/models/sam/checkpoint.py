@@ -108,17 +108,6 @@ def load_sam(path: Path, *, name: str | None = None) -> tuple[Sam, str]:
     return build_sam(state, found, path), found.name
 
 
-def identify(path: Path) -> str:
-    """Return the name of the model that a checkpoint file holds.
-
-    Raises
-    ------
-    ModelError
-        If the file is missing, damaged, or no SAM checkpoint.
-    """
-    return recognise(read_state(path), path).name
-
-
 def read_state(path: Path) -> State:
     """Read a checkpoint's tensors without running any code that the file may hold.
 

@@ -1,0 +1,1 @@
+"""Finished runs for other programs: vector files of GIS, and data sets for training."""

@@ -1,0 +1,1 @@
+"""A run told to people: one HTML page with pictures, which needs nothing else."""
