@@ -335,8 +335,12 @@ def report(
     ----------
     run : Run or path
         A run, or its folder.
-    file, evaluation, progress
-        As of `Run.report`.
+    file : path, optional
+        By default `report.html` among the results.
+    evaluation : Evaluation, mapping or path, optional
+        What `evaluate` returned, or a file of its JSON; becomes a part of the page.
+    progress : Progress or bool, optional
+        As of `label`.
 
     Returns
     -------
