@@ -12,14 +12,14 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 240, 56, 40, 12, 16
 
 @dataclass(frozen=True)
 class Curve:
-    """A chart of one line.
+    """A chart of one line, and one to compare it with.
 
     Attributes
     ----------
-    path : str
-        Of the line.
+    path, other : str
+        Of the lines; empty where there is no other one.
     points : list of (float, float)
-        Its corners.
+        Corners of the first.
     x_ticks, y_ticks : list of (float, str)
         Where the axes have labels, and what these say.
     chosen : float or None
@@ -28,6 +28,7 @@ class Curve:
     """
 
     path: str
+    other: str
     points: list[tuple[float, float]]
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
@@ -43,7 +44,12 @@ class Curve:
 
 
 def draw_curve(
-    x: Sequence[float], y: Sequence[float], chosen: float | None, x_name: str, y_name: str
+    x: Sequence[float],
+    y: Sequence[float],
+    chosen: float | None,
+    x_name: str,
+    y_name: str,
+    other: Sequence[float] = (),
 ) -> Curve | None:
     """Lay out a chart; None where fewer than two points have both values.
 
@@ -54,15 +60,14 @@ def draw_curve(
     chosen : float or None
         Marked on the x axis.
     x_name, y_name : str
+    other : sequence of float
+        What to compare `y` with.
     """
-    pairs = sorted(
-        (float(a), float(b)) for a, b in zip(x, y, strict=False) if _is_known(a) and _is_known(b)
-    )
-    pairs = [(a, b) for a, b in pairs if a > 0]
+    pairs, compared = _known_pairs(x, y), _known_pairs(x, other)
     if len({a for a, _ in pairs}) < 2:
         return None
     low_x, high_x = math.log(pairs[0][0]), math.log(pairs[-1][0])
-    values = [b for _, b in pairs]
+    values = [b for _, b in (*pairs, *compared)]
     low_y, high_y = min(values), max(values)
     if high_y == low_y:
         low_y, high_y = low_y - 1, high_y + 1
@@ -81,8 +86,11 @@ def draw_curve(
     labels = _apart([(across(a), f"{a:g}") for a, _ in pairs], 34)
     mark = across(chosen) if chosen is not None and pairs[0][0] <= chosen <= pairs[-1][0] else None
     heights = [low_y + share * (high_y - low_y) for share in (0, 0.5, 1)]
+    # The first line rules the axis: what it has no point for is not compared.
+    inside = [(a, b) for a, b in compared if pairs[0][0] <= a <= pairs[-1][0]]
     return Curve(
-        "M" + "L".join(f"{a} {b}" for a, b in points),
+        _path(points),
+        _path([(across(a), up(b)) for a, b in inside]),
         points,
         labels,
         [(up(value), f"{value:.3g}") for value in heights],
@@ -90,6 +98,16 @@ def draw_curve(
         x_name,
         y_name,
     )
+
+
+def _known_pairs(x: Sequence[float], y: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the points that have both values, from left to right."""
+    pairs = zip(x, y, strict=False)
+    return sorted((float(a), float(b)) for a, b in pairs if _is_known(a) and _is_known(b) and a > 0)
+
+
+def _path(points: list[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{a} {b}" for a, b in points) if points else ""
 
 
 def _is_known(value: object) -> bool:

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ..settings import all_settings, json_key, option_name
+from .curves import draw_curve
 from .formats import Unit, choose_unit, show_number, show_share
 from .sources import SceneSource, Source
 
@@ -232,6 +233,23 @@ def _value(value: object) -> str:
 def describe_features(record: Mapping[str, Any]) -> list[str]:
     """Return the names of the blocks of features."""
     return [block["name"] for block in record.get("features") or ()]
+
+
+def describe_number(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return how the number of classes was found: in words, and as a chart; None where given."""
+    found = record.get("k_curve")
+    if not found:
+        return None
+    if "k" in found:
+        shuffled = found.get("shuffled", ())
+        names = "number of classes", "agreement of two halves"
+        curve = draw_curve(found["k"], found["score"], found["chosen"], *names, shuffled)
+    else:
+        names = "scatter of the prior", "clusters"
+        curve = draw_curve(found.get("scatters", ()), found.get("found", ()), None, *names)
+    sure = show_share(found["sure"])
+    text = f"{found['chosen']} classes were found by the method {found['method']}, {sure} sure."
+    return {"text": text, "curve": curve}
 
 
 def describe_novelty(record: Mapping[str, Any]) -> list[tuple[str, str]]:

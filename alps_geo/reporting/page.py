@@ -17,13 +17,13 @@ from ..classes.exemplars import KINDS, LEAST_PX
 from ..progress import NoProgress, Progress
 from .chips import SIDE as CHIP_SIDE
 from .chips import make_chips
-from .curves import Curve, draw_curve
 from .facts import (
     describe_classes,
     describe_coverage,
     describe_evaluation,
     describe_features,
     describe_novelty,
+    describe_number,
     describe_scenes,
     describe_settings,
     describe_versions,
@@ -83,7 +83,7 @@ def _texts(source: Source) -> dict[str, Any]:
         "coverage": describe_coverage(pixels),
         "least_px": LEAST_PX,
         "chip_side": CHIP_SIDE,
-        "curve": _curve(record),
+        "number": describe_number(record),
         "features": describe_features(record),
         "novelty": describe_novelty(record),
         "evaluation": describe_evaluation(source.evaluation),
@@ -101,15 +101,6 @@ def _title(source: Source) -> str:
     shown = ", ".join(stems[:_SHOWN_NAMES])
     more = len(stems) - _SHOWN_NAMES
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _curve(record: Any) -> Curve | None:  # noqa: ANN401 - JSON
-    """Return how the number of classes was found, where the record tells."""
-    found = record.get("k_curve")
-    # Ways that try no numbers have no curve.
-    if not found or len(found.get("k", ())) < 2:
-        return None
-    return draw_curve(found["k"], found["score"], found.get("chosen"), "number of classes", "score")
 
 
 def _render(content: dict[str, Any]) -> str:

@@ -32,6 +32,8 @@ def test_a_run_leaves_what_it_promises(finished_run):
     assert segments.featureCount() == record["scenes"][0]["segments"]["visible"]
     assert finished_run["PACKAGE"].endswith("labels.gpkg")
     assert Path(finished_run["CLASS_MODEL"]).is_file()
+    assert Path(finished_run["REPORT_PAGE"]).name == "report.html"
+    assert Path(finished_run["REPORT_PAGE"]).is_file()
     assert 0.3 < finished_run["LABELLED_SHARE"] <= 1
 
 
@@ -43,11 +45,15 @@ def test_ranges_of_pixel_values_become_settings_of_the_engine(engine, run, scene
             "MODEL": "builtin",
             "N_CLASSES": 3,
             "STRETCH_RANGE": "-5.5,250",
+            "REPORT": False,
             "NODATA": 0,
             "NODATA_TOLERANCE": 12.5,
             "OUTPUT": str(tmp_path / "out"),
         },
     )
+    # Off, where the engine has it on.
+    assert results["REPORT_PAGE"] == ""
+    assert read_record(results)["settings"]["outputs"]["report"] is False
     settings = read_record(results)["settings"]["scene"]
     assert settings["stretch_range"] == [-5.5, 250]
     assert (settings["nodata"], settings["nodata_tolerance"]) == (0, 12.5)

@@ -245,7 +245,10 @@ def test_several_scenes_have_a_part_each(base: tuple[Path, Path], tmp_path: Path
 
 def test_a_page_has_what_else_the_record_tells(out: Path) -> None:  # noqa: F811
     record = json.loads((out / "run.json").read_text())
-    record["k_curve"] = {"k": [4, 8, 16, 32], "score": [0.4, 0.6, 0.65, 0.5], "chosen": 16}
+    record["k_curve"] = {
+        "method": "stability", "k": [4, 8, 16, 32], "score": [0.4, 0.6, 0.65, 0.5],
+        "shuffled": [0.1, 0.1, 0.2, 0.2], "chosen": 16, "sure": 0.53,
+    }  # fmt: skip
     record["novelty"] = {
         "drift": {"texture": 0.31, "cnn": 2.5}, "unknown_share": 0.125, "beyond_share": None,
     }  # fmt: skip
@@ -254,9 +257,9 @@ def test_a_page_has_what_else_the_record_tells(out: Path) -> None:  # noqa: F811
     assert page.loaded
     assert {"How many classes", "Like the scene of the classes?"} <= set(page.texts["h2"])
     assert page.texts["text"][:4] == ["4", "8", "16", "32"]
-    assert [
-        found["class"] for tag, found in page.starts if tag == "path" and "class" in found
-    ].count("chosen") == 1
+    paths = [found.get("class") for tag, found in page.starts if tag == "path"]
+    assert paths.count("chosen") == paths.count("other") == paths.count("line") == 1
+    assert "16 classes were found by the method stability, 53.0 % sure." in page.texts["p"]
     assert {"drift of cnn", "labelled area of no known class"} <= set(page.texts["th"])
     assert {"2.50", "12.5 %"} <= set(page.texts["td"])
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from alps_geo.reporting.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, draw_curve
 from alps_geo.reporting.encoding import encode_labels, encode_picture
+from alps_geo.reporting.facts import describe_number
 from alps_geo.reporting.formats import choose_unit, show_share
 
 
@@ -91,3 +92,20 @@ def test_a_curve_stays_inside_of_its_axes(pairs, chosen):
 def test_a_curve_leaves_out_what_is_not_known():
     curve = draw_curve([2, 4, 8, 16], [1.0, math.nan, None, 3.0], 4, "k", "score")
     assert len(curve.points) == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "points", "x_name"),
+    [
+        ({"k": [3, 8, 40], "score": [0.5, 0.6, 0.4]}, 3, "number of classes"),
+        ({"scatters": [0.05, 0.5, 5.0], "found": [18, 20, 31]}, 3, "scatter of the prior"),
+        ({"segments": 40}, None, None),
+    ],
+)
+def test_however_the_number_of_classes_was_found_it_is_told(found, points, x_name):
+    record = {"k_curve": {"method": "dp", "chosen": 8, "sure": 0.0, **found}}
+    told = describe_number(record)
+    assert told["text"] == "8 classes were found by the method dp, 0.0 % sure."
+    assert (told["curve"] and len(told["curve"].points)) == points
+    assert (told["curve"] and told["curve"].x_name) == x_name
+    assert describe_number({}) is None
