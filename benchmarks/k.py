@@ -58,7 +58,8 @@ def _print_row(scene: str, out: Path, truth: Path, asked: str | int, seed: int) 
     k = len(run.classes)
     print(f"{scene:16}{asked!s:>12}{seed:6}{k:5}{sure:>7}{spent:7.1f}{scores}", flush=True)
     if curve is not None:
-        listed = zip(curve.get("ks") or curve["scatters"], curve["scores"], strict=True)
+        names = ("k", "score") if "k" in curve else ("scatters", "found")
+        listed = zip(*(curve[name] for name in names), strict=True)
         print(f"{'':16}  " + "  ".join(f"{key:g}: {score:.2f}" for key, score in listed))
 
 

@@ -65,15 +65,19 @@ class Choice:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the record has it."""
-        shuffled = [round(score, 4) for score in self.shuffled]
-        return {
-            "method": self.method,
-            "scatters" if self.method == "dp" else "ks": list(self.numbers),
-            "scores": [round(score, 4) for score in self.scores],
-            **({"shuffled": shuffled} if shuffled else {}),
-            "chosen": self.number,
-            "sure": round(self.sure, 3),
-        }
+        if self.method == "dp":
+            curve: dict[str, Any] = {
+                "scatters": list(self.numbers),
+                "found": list(map(int, self.scores)),
+            }
+        else:
+            curve = {
+                "k": list(self.numbers),
+                "score": [round(score, 4) for score in self.scores],
+                "shuffled": [round(score, 4) for score in self.shuffled],
+            }
+        chosen = {"chosen": self.number, "sure": round(self.sure, 3)}
+        return {"method": self.method, **curve, **chosen}
 
 
 def choose_number(

@@ -55,8 +55,8 @@ def test_the_same_seed_chooses_the_same_and_tells_the_curve(
     facts = json.loads(json.dumps(first.to_json()))
     assert facts["method"] == method
     assert facts["chosen"] == first.number
-    tried = facts["ks"] if method == "stability" else facts["scatters"]
-    assert len(tried) == len(facts["scores"])
+    names = ("k", "score") if method == "stability" else ("scatters", "found")
+    assert len(facts[names[0]]) == len(facts[names[1]])
     assert 0 <= facts["sure"] <= 1
     assert progress.steps
 
