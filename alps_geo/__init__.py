@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .pipeline import classify, edit_classes, label, segment
     from .planning import Plan, info
     from .run.run import Run, open, report
+    from .run.suggestions import suggest
 
 __version__ = "0.1.0"
 
@@ -76,6 +77,7 @@ __all__ = [
     "open",
     "report",
     "segment",
+    "suggest",
 ]
 
 # Name -> the module that has it. Their libraries take seconds to import, so they wait.
@@ -93,6 +95,7 @@ _LAZY = {
     "open": "run.run",
     "report": "run.run",
     "segment": "pipeline",
+    "suggest": "run.suggestions",
 }
 
 

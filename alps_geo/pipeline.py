@@ -25,9 +25,10 @@ from .features.sources import blocks_of
 from .models.masks import MaskModel
 from .planning import Prepared, choose, load_classes, prepare
 from .progress import NoProgress, Progress, Stopwatch, listening
-from .run.classes import find_classes, settle_number
+from .run.classes import FACTS, find_classes, settle_number
 from .run.completeness import is_finished
 from .run.editing import Changes, make_changes, take_names, undo_change
+from .run.examples import check_files, check_unchanged
 from .run.folder import RunFolder
 from .run.manifest import describe_run
 from .run.opening import finish_stopped, open_results
@@ -169,15 +170,17 @@ def _label(prepared: Prepared, folder: RunFolder, settings: Settings, clock: Sto
     known = folder.start(manifest, overwrite=settings.run.overwrite)
     parts = [plan_scene(folder, stem, scene.grid, settings.tiles) for stem, scene in opened.items()]
     run = Run(folder.out, tuple(parts), manifest)
+    check_files(run, settings.classes)
     if known and run.record_path.exists() and not settings.run.overwrite:
         finish_stopped(run, clock)
     if known and is_finished(run, settings, prepared.checksum):
+        check_unchanged(run, settings.classes, clock)
         return _take_edits(run, clock)
     label_tiles(run, opened, prepared.model, prepared.sources, settings, clock)
     for part in run.parts:
         part.assemble(settings.outputs, clock)
     wanted, curve = settle_number(run, prepared.classes, settings.classes, clock)
-    classes = find_classes(run, prepared.classes, wanted, clock)
+    classes, facts = find_classes(run, prepared.classes, wanted, clock)
     record = {
         "software": describe_software(),
         "settings": describe_settings(settings),
@@ -185,6 +188,7 @@ def _label(prepared: Prepared, folder: RunFolder, settings: Settings, clock: Sto
         "features": [asdict(block) for block in blocks_of(prepared.sources)],
         "class_model": prepared.checksum,
         **({} if curve is None else {"k_curve": curve}),
+        **facts,
         "stretch": manifest["stretch"],
         "scenes": [
             describe_scene(part, scene)
@@ -202,6 +206,10 @@ def classify(
     *,
     n_classes: int | str | None = None,
     classes: AnyPath | None = None,
+    examples: AnyPath | Sequence[AnyPath] = (),
+    field: str | None = None,
+    reject: float | None = None,
+    keep_rest: bool = False,
     seed: int = 0,
     k_method: str = "stability",
     progress: Progress | bool | None = None,
@@ -215,7 +223,18 @@ def classify(
     n_classes : int or 'auto', optional
         Number of new classes; by default as many as there were asked for.
     classes : path or Run, optional
-        A class model to apply instead: its file, or a run that has one.
+        A class model to apply instead: its file, or a run that has one. With examples, they join
+        those that it was learned from.
+    examples : path, or sequence of paths, optional
+        Points, lines or polygons of a vector file in any CRS, or a CSV of `segment_id,class`:
+        classes are then those of the examples.
+    field : str, optional
+        Field of the examples that holds the classes; by default `class`, or the only one.
+    reject : float, optional
+        From 0 to 1: segments whose class, from examples, is less probable become `unknown`; with
+        any number above 0, so do those unlike all that the class model was made from.
+    keep_rest : bool
+        Segments that fit no example keep pseudo-classes.
     seed : int
     k_method : {'stability', 'dp'}
         How `auto` finds the number.
@@ -236,14 +255,23 @@ def classify(
     >>> import alps_geo
     >>> run = alps_geo.open("out")  # doctest: +SKIP
     >>> alps_geo.classify(run, n_classes=8).classes  # doctest: +SKIP
+    >>> alps_geo.classify(run, examples="clicks.gpkg").classes  # doctest: +SKIP
     """
     with listening(progress) as told:
         clock, opened = Stopwatch(told), open_run(run)
         finish_stopped(opened, clock)
         record, origin = opened.record, opened.manifest
         number = record["settings"]["classes"]["n_classes"] if n_classes is None else n_classes
-        file = None if classes is None else os.fspath(classes)
-        wanted = ClassSettings(number, file, seed, k_method)
+        wanted = ClassSettings(
+            number,
+            None if classes is None else os.fspath(classes),
+            seed,
+            k_method,
+            examples,  # type: ignore[arg-type]  # as users have paths; settings make them texts
+            field,
+            reject,
+            keep_rest,
+        )
         model, checksum = load_classes(wanted.file)
         if model is not None:
             model.schema.require_model(origin["model"]["name"], origin["model"]["checksum"])
@@ -254,11 +282,12 @@ def classify(
                     " look different to it; `label()` with `classes` uses the model's own"
                 )
         settled, curve = settle_number(opened, model, wanted, clock)
-        found = find_classes(opened, model, settled, clock)
+        found, facts = find_classes(opened, model, settled, clock)
         record.pop("k_curve", None)
         record |= {} if curve is None else {"k_curve": curve}
         record["settings"]["classes"] = wanted.to_json()
-        record["class_model"] = checksum
+        record = {name: value for name, value in record.items() if name not in FACTS}
+        record |= {"class_model": checksum, **facts}
         with open_results(opened, record, clock) as results:
             before = results.model and take_names(results.model, results, NoProgress())
             return results.write(found, before=before)

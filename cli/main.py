@@ -20,6 +20,7 @@ from .models import models
 from .progress import TOLD
 from .report import report
 from .streams import silence_libraries, steady_streams
+from .suggest import suggest
 from .wording import in_options
 
 
@@ -84,7 +85,7 @@ def cli() -> None:
     """
 
 
-for command in (label, classify, classes, evaluate, report, export, info, models):
+for command in (label, classify, suggest, classes, evaluate, report, export, info, models):
     cli.add_command(command)
 
 

@@ -201,6 +201,8 @@ def _type_keywords(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -
         return {"is_flag": True}
     if "choices" in metadata:
         return {"type": click.Choice(metadata["choices"])}
+    if kind == tuple[str, ...]:
+        return {"type": click.Path(), "multiple": True, "metavar": metadata["metavar"]}
     if typing.get_origin(kind) is tuple:
         parse = parse_bands if typing.get_args(kind)[0] is int else parse_numbers
         return {"callback": parse, "default": None, "metavar": metadata.get("metavar")}

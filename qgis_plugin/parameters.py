@@ -39,6 +39,10 @@ _TITLES = {
     "gsd": "Ground sampling distance",
     "n_classes": "Number of classes",
     "classes": "Class model",
+    "examples": "Examples of classes",
+    "field": "Field of the examples with the classes",
+    "reject": "Least probability of a class",
+    "keep_rest": "Keep pseudo-classes for what fits no example",
     "model": "Mask model",
     "checkpoint": "SAM checkpoint file",
     "features": "Features",
@@ -84,8 +88,9 @@ class Setting:
         Such as `tile_size` and `--tile-size`.
     off : str
         The flag that says no, where there is one.
-    kind : {'int', 'float', 'str', 'bool', 'ints', 'floats'}
-        Of several numbers, `ints` are bands, `floats` a text with commas.
+    kind : {'int', 'float', 'str', 'bool', 'ints', 'floats', 'strs'}
+        Of several numbers, `ints` are bands, `floats` a text with commas; of `strs`, which are
+        files, a form takes one.
     default : object
     optional : bool
         True where nothing is a value.
@@ -244,7 +249,7 @@ def _make(item: Setting) -> QgsProcessingParameterDefinition:
             item.parameter,
             item.title,
             behavior=QgsProcessingParameterFile.Behavior.File,
-            optional=item.optional,
+            optional=item.optional or item.kind == "strs",
         )
     return QgsProcessingParameterString(
         item.parameter, item.title, item.default, optional=item.optional

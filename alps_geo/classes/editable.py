@@ -43,6 +43,10 @@ class Editable(ABC):
     def transform(self, X: ArrayLike) -> Rows:
         """Return features as centres have them."""
 
+    @abstractmethod
+    def _follow_ids(self, new_ids: Mapping[int, int]) -> None:
+        """Change the ids of what else has some, where others were given to centres."""
+
     @property
     def class_ids(self) -> tuple[int, ...]:
         """The ids of the classes there are, ascending."""
@@ -70,9 +74,11 @@ class Editable(ABC):
         sizes[: len(areas)] = areas
         largest_first = sorted(self.class_ids, key=lambda class_id: (-sizes[class_id], class_id))
         new_ids = dict(zip(largest_first, self.class_ids, strict=True))
-        return self._with(
+        changed = self._with(
             self.legend_.renumber(new_ids), [new_ids[int(old)] for old in self.class_of_center_]
         )
+        changed._follow_ids(new_ids)
+        return changed
 
     def rename(self, names: Mapping[int, str]) -> Self:
         """Return the model with some classes called otherwise; `Legend` says what a name may be."""
@@ -100,6 +106,7 @@ class Editable(ABC):
             If an id is unknown, or named twice.
         """
         legend, owners, steps = self._legend(), self.class_of_center_.copy(), self.steps_
+        new_ids = {class_id: class_id for class_id in legend.ids}
         for group in groups:
             legend.check_ids(group)
             if len(set(group)) != len(group) or len(group) < 2:
@@ -109,10 +116,14 @@ class Editable(ABC):
                 legend = legend.remove(class_id)
                 if splits.is_plain(steps, (group[0], class_id)):
                     owners[owners == class_id] = group[0]
+                    for old, new in new_ids.items():
+                        new_ids[old] = group[0] if new == class_id else new
                 else:
                     nothing = self.cluster_centers_[:0]
                     steps = (*steps, splits.Step(class_id, (group[0],), nothing))
-        return self._with(legend, owners, steps)
+        changed = self._with(legend, owners, steps)
+        changed._follow_ids(new_ids)
+        return changed
 
     def split(
         self,

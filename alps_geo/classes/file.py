@@ -19,7 +19,8 @@ from ..settings.options import AnyPath
 
 FILE_NAME = "classes.safetensors"
 FORMAT = "alps-geo class model"
-#: The newest version; classes that were never split are written as the one before, which has none.
+#: The newest version; pseudo-classes that were never split, nor reject anything, are written as the
+#: one before, which has neither.
 VERSION, VERSION_WITHOUT_SPLITS = 4, 3
 # safetensors writes several metadata entries in an order that varies; one is always the same.
 _KEY = "alps_geo"

@@ -135,6 +135,28 @@ class Legend:
             uris={key: uri for key, uri in own_uris.items() if uri},
         )
 
+    def free_id(self, name: str) -> int:
+        """Return the id for one more class; raises `SettingsError` where another has its name."""
+        owners = [class_id for class_id, other in self.names.items() if other == name]
+        if owners:
+            raise SettingsError(
+                f"class {owners[0]} is called {name!r}, which is what segments that fit no class"
+                " get; give it another name with `classes()`"
+            )
+        return self.size
+
+    def add_named(self, names: Mapping[int, str], color: str | None = None) -> Legend:
+        """Return a legend with some more classes, all of one colour, or the palette's."""
+        size = max(self.size, max(names) + 1)
+        colors = {} if color is None else dict.fromkeys(names, color)
+        return dataclasses.replace(
+            self,
+            size=size,
+            ids=tuple(sorted({*self.ids, *names})),
+            own_names={**self.own_names, **names},
+            own_colors={**self.own_colors, **colors},
+        )
+
     def remove(self, class_id: int) -> Legend:
         """Return a legend without a class; the other ids stay."""
         return self._move({kept: kept for kept in self.ids if kept != class_id})

@@ -6,10 +6,10 @@ mask model they come from, and the stretch of the scenes. Its `Legend` has names
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,11 +18,12 @@ from ..errors import ModelError, SettingsError
 from ..progress import Progress
 from ..settings import ClassSettings
 from ..settings.options import AnyPath
+from . import content, splits
 from . import file as classfile
-from . import splits
 from .clustering import cluster, margin, nearest, squared_distance, update_online
 from .editable import Editable
 from .legend import Legend
+from .novelty import UNKNOWN, UNKNOWN_COLOR, Spread, measure_spread
 from .prediction import Prediction
 from .sampling import (
     BLOCK,
@@ -35,15 +36,10 @@ from .sampling import (
     sketch,
     weigh,
 )
-from .schema import FeatureBlock, FeatureSchema
+from .schema import FeatureSchema
 from .whitening import choose_reach, compress, measure_axes, rotate
 
 SAMPLE_SIZE = 20000
-# What is kept in a file: the name there, and the attribute.
-_LEARNED = {
-    "centers": "cluster_centers_",
-    **{name: f"{name}_" for name in ("counts", "class_of_center", "mean", "scale", "axes")},
-}
 
 
 class ClassModel(Editable):
@@ -72,6 +68,12 @@ class ClassModel(Editable):
         Standard deviations beyond which values are log-compressed; infinite where none are.
     axes_ : ndarray of float64, shape (n_features, n_features)
         What whitens them then; see `whitening`.
+    spread_ : Spread
+        How far the segments reach that it was made from.
+    reject_ : float
+        Above 0 where segments farther away than that are unknown; see `rejecting`.
+    unknown_ : int or None
+        The class of these.
     legend_ : Legend
     steps_ : tuple of Step
         Classes split, and merged after that, since they were found; see `splits`.
@@ -87,12 +89,17 @@ class ClassModel(Editable):
     array([1, 0, 1], dtype=uint16)
     """
 
+    #: What files call models of this kind.
+    KIND: ClassVar[str] = "clusters"
     schema: FeatureSchema
     counts_: NDArray[np.int64]
     mean_: Rows
     scale_: Rows
     reach_: float
     axes_: Rows
+    spread_: Spread
+    reject_: float = 0.0
+    unknown_: int | None = None
     n_samples_: int
     inertia_: float
     n_iter_: int
@@ -152,7 +159,7 @@ class ClassModel(Editable):
 
         def transform(part: Weighted) -> Weighted:
             """Bring rows to where centres are."""
-            return Weighted(self._transform(part.rows), part.weights)
+            return Weighted(self.whiten(part.rows), part.weights)
 
         seen = self._measure(segments(), wanted)
 
@@ -160,7 +167,9 @@ class ClassModel(Editable):
             """Begin a pass over what they became."""
             return map(transform, reblock(segments()))
 
-        result = cluster(blocks, transform(seen.sample), wanted, seed, progress)
+        sample = transform(seen.sample)
+        self.spread_ = measure_spread(self.standardise(seen.sample.rows), sample.rows, seed)
+        result = cluster(blocks, sample, wanted, seed, progress)
         self.cluster_centers_, self.counts_ = result.centers, result.counts
         self.class_of_center_ = np.arange(wanted, dtype=np.int32)
         self.legend_, self.steps_ = Legend(wanted, tuple(range(wanted))), ()
@@ -190,7 +199,7 @@ class ClassModel(Editable):
         areas = None if sample_weight is None else as_batches(sample_weight, 1)
         self._take_schema(batches)
         seen = self._measure(weigh(self.schema.check(batches), areas), self.n_classes)
-        return Weighted(self._transform(seen.sample.rows), seen.sample.weights)
+        return Weighted(self.whiten(seen.sample.rows), seen.sample.weights)
 
     def _measure(self, segments: Iterator[Weighted], wanted: int) -> Sketch:
         """Learn how features are scaled and whitened, in one pass."""
@@ -200,7 +209,7 @@ class ClassModel(Editable):
             raise SettingsError(describe_shortage(wanted, found, distinct))
         self.mean_, self.scale_ = seen.mean, seen.scale
         self.reach_ = choose_reach(len(self.mean_))
-        self.axes_ = measure_axes(self._standardise(seen.sample.rows), self.seed)
+        self.axes_ = measure_axes(self.standardise(seen.sample.rows), self.seed)
         self.n_samples_ = found
         return seen
 
@@ -218,7 +227,7 @@ class ClassModel(Editable):
         (features,) = self.schema.check(batches)
         if hasattr(self, "legend_"):
             for start in range(0, len(features), BLOCK):
-                rows = self._transform(features[start : start + BLOCK])
+                rows = self.whiten(features[start : start + BLOCK])
                 self.cluster_centers_, self.counts_ = update_online(
                     self.cluster_centers_, self.counts_, rows
                 )
@@ -250,26 +259,53 @@ class ClassModel(Editable):
         (features,) = self.schema.check([np.asarray(X)])
         class_id = np.zeros(len(features), np.uint16)
         confidence = np.ones(len(features), np.float32)
-        groups = self.class_of_center_
         for start in range(0, len(features), BLOCK):
             part = slice(start, start + BLOCK)
-            rows = self._transform(features[part])
+            rows = self.whiten(features[part])
             index = nearest(rows, self.cluster_centers_)
-            class_id[part] = groups[index]
-            if len(set(groups.tolist())) > 1:
-                second = nearest(rows, self.cluster_centers_, groups, barred=groups[index])
-                confidence[part] = margin(
-                    rows, self.cluster_centers_[index], self.cluster_centers_[second]
-                )
+            class_id[part], confidence[part] = self._assign_block(rows, index)
+            if self.unknown_ is not None:
+                far = self.spread_.is_beyond(rows)
+                class_id[part][far], confidence[part][far] = self.unknown_, 0
             splits.follow(self.steps_, rows, class_id[part], confidence[part])
         return Prediction(class_id, confidence)
+
+    def _assign_block(
+        self, rows: Rows, index: NDArray[np.intp]
+    ) -> tuple[NDArray[np.integer], NDArray[np.floating]]:
+        """Return class and confidence of rows, whose nearest centres are known."""
+        groups, centers = self.class_of_center_, self.cluster_centers_
+        if len(np.unique(groups)) < 2:
+            return groups[index], np.ones(len(rows))
+        second = nearest(rows, centers, groups, barred=groups[index])
+        return groups[index], margin(rows, centers[index], centers[second])
+
+    def rejecting(self, reject: float) -> ClassModel:
+        """Return the model with a class `unknown` for what it was not made for; 0 gives none.
+
+        Parameters
+        ----------
+        reject : float
+            From 0 to 1. Pseudo-classes have no probability: with any number above 0, segments
+            beyond the spread of those that the model was made from are unknown.
+        """
+        model = copy.copy(self)
+        model.reject_ = reject
+        if reject > 0 and self.unknown_ is None:
+            model.unknown_ = self._legend().free_id(UNKNOWN)
+            model.legend_ = self.legend_.add_named({model.unknown_: UNKNOWN}, UNKNOWN_COLOR)
+        elif reject == 0 and self.unknown_ is not None:
+            model.unknown_ = None
+            if self.unknown_ not in model._class_ids_given():  # else it is merged with another
+                model.legend_ = self._legend().remove(self.unknown_)
+        return model
 
     def distances(self, X: ArrayLike) -> NDArray[np.float32]:
         """Return how far each segment is from the nearest centre, in the space of the centres."""
         (features,) = self.schema.check([np.asarray(X)])
         found = np.zeros(len(features), np.float32)
         for start in range(0, len(features), BLOCK):
-            rows = self._transform(features[start : start + BLOCK])
+            rows = self.whiten(features[start : start + BLOCK])
             near = self.cluster_centers_[nearest(rows, self.cluster_centers_)]
             found[start : start + BLOCK] = np.sqrt(squared_distance(rows, near))
         return found
@@ -282,24 +318,14 @@ class ClassModel(Editable):
         OutputError
             If the file cannot be written; an older one is then still whole.
         """
-        legend, schema = self._legend(), self.schema
-        tensors = {name: getattr(self, attribute) for name, attribute in _LEARNED.items()}
-        header = {
-            "mask_model": {"name": schema.model, "checksum": schema.checksum},
-            "features": schema.names,
-            **({} if schema.is_own else {"blocks": [asdict(block) for block in schema.blocks]}),
-            "stretch": schema.stretch,
-            "settings": {"n_classes": self.n_classes, "seed": self.seed},
-            "n_samples": self.n_samples_,
-            "reach": self.reach_ if np.isfinite(self.reach_) else None,
-            "classes": legend.to_records(),
-        }
-        tensors["weights"], version = schema.weights, classfile.VERSION_WITHOUT_SPLITS
-        if self.steps_:
-            header |= {"size": legend.size, "splits": splits.to_records(self.steps_)}
-            tensors["split_centers"] = splits.stack(self.steps_, len(schema.names))
-            version = classfile.VERSION
+        self._legend()
+        header, tensors = self._content()
+        is_new = any(name in header for name in ("kind", "unknown", "splits"))
+        version = classfile.VERSION if is_new else classfile.VERSION_WITHOUT_SPLITS
         classfile.write(Path(path), header, tensors, version)
+
+    def _content(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        return content.describe(self)
 
     @classmethod
     def load(cls, path: AnyPath) -> ClassModel:
@@ -313,35 +339,23 @@ class ClassModel(Editable):
         file = classfile.find(path)
         header, tensors = classfile.read(file)
         try:
-            return cls._restore(header, tensors)
+            known: list[type[ClassModel]] = [ClassModel, *ClassModel.__subclasses__()]
+            kinds = {kind.KIND: kind for kind in known}
+            return kinds[header.get("kind", ClassModel.KIND)]._restore(header, tensors)
         except (KeyError, TypeError, ValueError, OverflowError, SettingsError, ModelError) as error:
             raise classfile.damaged(file, f"{type(error).__name__}: {error}") from error
 
     @classmethod
     def _restore(cls, header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> ClassModel:
-        schema = FeatureSchema(
-            header["mask_model"]["name"],
-            header["mask_model"]["checksum"],
-            tuple(header["features"]),
-            tensors["weights"],
-            header["stretch"],
-            tuple(FeatureBlock(**block) for block in header.get("blocks", ())),
-        )
-        model = cls(**header["settings"], schema=schema)
-        size = model.n_classes
-        learned = classfile.check_learned(tensors, size, len(schema.names))
-        for name, attribute in _LEARNED.items():
-            setattr(model, attribute, learned[name])
-        model.n_samples_ = int(header["n_samples"])
-        model.reach_ = np.inf if header.get("reach") is None else float(header["reach"])
-        model.legend_ = Legend.restore(int(header.get("size", size)), header["classes"])
-        none = np.zeros((0, len(schema.names)))
-        model.steps_ = splits.restore(header.get("splits", ()), tensors.get("split_centers", none))
-        if (model.scale_ <= 0).any() or not model.reach_ > 0 or (model.counts_ < 0).any():
-            raise ValueError("a scale or the reach is not above 0, or a count below it")
-        if splits.reach(model.steps_, model.class_of_center_.tolist()) != set(model.class_ids):
+        model = cls(**header["settings"], schema=content.schema_of(header, tensors))
+        content.fill(model, header, tensors)
+        model._restore_more(header, tensors)
+        if splits.reach(model.steps_, model._class_ids_given()) != set(model.class_ids):
             raise ValueError("centres and classes do not match")
         return model
+
+    def _restore_more(self, header: dict[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Take what models of another kind have more in their files."""
 
     def _take_schema(self, batches: Sequence[NDArray[Any]]) -> None:
         """Take columns as they come where nobody said what they are."""
@@ -360,11 +374,21 @@ class ClassModel(Editable):
     def transform(self, X: ArrayLike) -> Rows:
         """Return features as centres have them, ndarray of float64 of the same shape."""
         (features,) = self.schema.check([np.asarray(X)])
-        return self._transform(features)
+        return self.whiten(features)
 
-    def _standardise(self, features: NDArray[np.floating]) -> Rows:
+    def _follow_ids(self, new_ids: Mapping[int, int]) -> None:
+        if self.unknown_ is not None:
+            self.unknown_ = new_ids.get(self.unknown_, self.unknown_)
+
+    def _class_ids_given(self) -> set[int]:
+        """Return all classes that a segment can get."""
+        return {*self.class_of_center_.tolist(), *({self.unknown_} - {None})}
+
+    def standardise(self, features: NDArray[np.floating]) -> Rows:
+        """Return features, shape (n, n_features), scaled, compressed and weighted."""
         rows = (features.astype(np.float64) - self.mean_) / self.scale_
         return compress(rows, self.reach_) * self.schema.weights
 
-    def _transform(self, features: NDArray[np.floating]) -> Rows:
-        return rotate(self._standardise(features), self.axes_)
+    def whiten(self, features: NDArray[np.floating]) -> Rows:
+        """Return features, shape (n, n_features), as distances between them are measured."""
+        return rotate(self.standardise(features), self.axes_)

@@ -93,7 +93,13 @@ def weigh(
             )
         if sizes[0] and part.min() < 1:
             raise ModelError(f"the area of a segment is 1 pixel or more, not {part.min()}")
-        yield Weighted(batch, part / (part + float(_SURE_AREA)))
+        yield Weighted(batch, count_of_areas(part))
+
+
+def count_of_areas(area_px: NDArray[Any]) -> NDArray[np.float64]:
+    """Return how much segments count by their pixels: below 1, the more the larger."""
+    counts: NDArray[np.float64] = area_px / (area_px + float(_SURE_AREA))
+    return counts
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Segments whose features are read at once.
 BATCH = 65536
-_Number = TypeVar("_Number", np.float32, np.int64)
+_Number = TypeVar("_Number", np.float32, np.int64, np.uint16)
 
 
 class ModelLibrary:

@@ -184,6 +184,33 @@ class Placement:
         near = shapely.intersects(pixels, shapely.box(0, 0, self.grid.width, self.grid.height))
         return Placed(pixels[near], owners[near], lost)
 
+    def place_points(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Put points onto the grid.
+
+        Parameters
+        ----------
+        points : ndarray of float64, shape (n, 2)
+            x and y in the source.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, 2)
+            Pixel coordinates (col, row), also outside of the grid; NaN where there are none.
+        """
+        x, y = points.T
+        if self.transformer is not None:
+            if self.source_period is not None:
+                x = self.box[0] + (x - self.box[0]) % self.source_period
+            x, y = self.transformer.transform(x, y)
+        if self.grid_period is not None:
+            corners = np.array([(0, 0), (0, 1), (1, 0), (1, 1)]) @ np.diag(
+                [self.grid.width, self.grid.height]
+            )
+            west = self.grid.to_ground(corners.astype(np.float64))[:, 0].min()
+            x = west + (x - west) % self.grid_period
+        there = np.isfinite(x + y)
+        return self._to_pixels(np.where(there, (x, y), np.nan).T)
+
     def _clip(self, shapes: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
         """Return what lies around the grid, moved by a turn of the globe where that is needed."""
         found, owners = [], []

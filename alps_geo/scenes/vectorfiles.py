@@ -138,6 +138,12 @@ def polygon_layers(source: Source, purpose: Purpose) -> list[str]:
     ]
 
 
+def geometry_layers(source: Source, purpose: Purpose) -> list[str]:
+    """Return the names of all layers that may have geometries; raises as `polygon_layers` does."""
+    with _told(source, purpose):
+        return [name for name, kind in _list_all(source) if kind is not None]
+
+
 def is_vector(path: str) -> bool:
     """Tell whether there is a layer in a file or folder."""
     import pyogrio

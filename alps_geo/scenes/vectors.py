@@ -90,8 +90,7 @@ def place_layer(
     NoPolygonsError
         If there are none.
     """
-    way = connect(source.shown, _crs_of(source, layer, purpose), grid, purpose, ground)
-    boxes = _boxes(source, way, purpose, ground)
+    way, boxes = connect_layer(source, layer, grid, purpose, ground)
     features = layer.read(boxes, column)
     polygons, owners, notes = _repaired(source, features)
     placed = way.place(polygons)
@@ -116,6 +115,25 @@ def place_layer(
     return GridPolygons(
         placed.shapes, touching, areas, features.values, max(0, outside), tuple(notes)
     )
+
+
+def connect_layer(
+    source: Source, layer: Layer, grid: Grid, purpose: Purpose, ground: str
+) -> tuple[Placement, list[Box]]:
+    """Find the way from a layer onto a grid, and where the grid lies in the layer.
+
+    Parameters
+    ----------
+    source, layer, grid, purpose, ground
+        As of `place_layer`.
+
+    Raises
+    ------
+    AlpsGeoError
+        Of the purpose's kind, if there is no way.
+    """
+    way = connect(source.shown, _crs_of(source, layer, purpose), grid, purpose, ground)
+    return way, _boxes(source, way, purpose, ground)
 
 
 def _crs_of(source: Source, layer: Layer, purpose: Purpose) -> CRS | None:

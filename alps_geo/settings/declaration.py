@@ -120,6 +120,8 @@ def _as_declared(name: str, value: object, kind: Any) -> object:  # noqa: ANN401
     kind = str if str in kinds and isinstance(value, str) else kinds[0]
     if typing.get_origin(kind) is tuple:
         (inner, _) = typing.get_args(kind)
+        if inner is str and isinstance(value, str | os.PathLike):
+            value = (value,)  # one file is as good as a list of one
         if isinstance(value, str) or not isinstance(value, Iterable):
             raise _refusal(name, "must be a sequence such as (3, 2, 1)", value)
         return tuple(_as_declared(name, member, inner) for member in value)

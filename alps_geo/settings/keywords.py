@@ -34,6 +34,8 @@ def keyword_type(part: dataclasses.Field[Any], item: dataclasses.Field[Any]) -> 
 def _type_name(kind: Any, item: dataclasses.Field[Any]) -> str:  # noqa: ANN401 - a type
     if "choices" in item.metadata:
         return f"Literal[{', '.join(map(_quoted, item.metadata['choices']))}]"
+    if kind == tuple[str, ...]:
+        return "AnyPath | Sequence[AnyPath]"
     if typing.get_origin(kind) is tuple:
         return f"Sequence[{typing.get_args(kind)[0].__name__}]"
     if kind is str and item.metadata.get("metavar") in _PATHS:

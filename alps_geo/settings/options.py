@@ -71,6 +71,10 @@ class ClassOptions(TypedDict, total=False):
     classes: AnyPath | None
     seed: int
     k_method: Literal["stability", "dp"]
+    examples: AnyPath | Sequence[AnyPath]
+    field: str | None
+    reject: float | None
+    keep_rest: bool
 
 
 class OutputOptions(TypedDict, total=False):

@@ -301,10 +301,37 @@ class ClassSettings(SettingsPart):
         " segments; 'dp', as many as a mixture of Gaussians needs (a Dirichlet process).",
         choices=K_METHODS,
     )
+    examples: tuple[str, ...] = setting(
+        (),
+        "Examples of classes, which take the place of pseudo-classes: points, lines or polygons of"
+        " a vector file in any CRS, or a CSV with the columns segment_id and class. May be given"
+        " more than once.",
+        metavar="FILE",
+    )
+    field: str | None = setting(
+        None,
+        "Field of the examples that holds the classes.  [default: class, or the only field]",
+        metavar="NAME",
+    )
+    reject: float | None = setting(
+        None,
+        "Segments become 'unknown' whose class, from examples, is less probable than this; and,"
+        " with any number above 0, those beyond the spread of the segments that the class model was"
+        " made from.  [default: as in the class model, else 0]",
+        metavar="P",
+        least=0.0,
+        most=1.0,
+    )
+    keep_rest: bool = setting(
+        False, "With examples: segments that fit none keep pseudo-classes of their own."
+    )
 
     def __post_init__(self) -> None:
         """Check every value."""
         super().__post_init__()
+        given = bool(self.examples)
+        check(given or not self.keep_rest, "keep_rest", "needs `examples`", self.keep_rest)
+        check(given or self.field is None, "field", "needs `examples`", self.field)
         is_word = isinstance(self.n_classes, str)
         rule = f"must be a whole number, or {AUTO}"
         check(not is_word or self.n_classes == AUTO, "n_classes", rule, self.n_classes)

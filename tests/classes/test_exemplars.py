@@ -84,6 +84,6 @@ def test_distances_are_to_the_nearest_centre_in_the_space_of_the_model():
     model = ClassModel(n_classes=3, seed=0).fit(rows)
     found = model.distances(rows)
     # The nearest row of a class is nearer to the centre than the others of it.
-    spaced = model._transform(rows)
+    spaced = model.whiten(rows)
     to_centers = np.linalg.norm(spaced[:, np.newaxis] - model.cluster_centers_, axis=2)
     np.testing.assert_allclose(found, to_centers.min(axis=1), rtol=1e-5)

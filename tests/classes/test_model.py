@@ -357,7 +357,7 @@ def test_classes_go_to_large_segments_rather_than_to_specks() -> None:
     def error(areas: list[NDArray[np.int64]] | None) -> float:
         """Return how far large segments are from their centres."""
         model = ClassModel(5, schema=make_schema()).fit([values], sample_weight=areas)
-        rows = model._transform(large)
+        rows = model.whiten(large)
         return float(
             ((rows - model.cluster_centers_[nearest(rows, model.cluster_centers_)]) ** 2).mean()
         )

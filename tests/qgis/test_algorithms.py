@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 from osgeo import gdal
 from qgis.core import (
+    QgsCoordinateTransform,
     QgsFeature,
     QgsGeometry,
     QgsProcessingContext,
     QgsProcessingException,
+    QgsProject,
     QgsRasterLayer,
     QgsRectangle,
+    QgsVectorFileWriter,
     QgsVectorLayer,
 )
 
@@ -85,6 +88,37 @@ def test_reclassify_finds_another_number_of_classes(run, own_run):
 def read_shapes(folder):
     layer = QgsVectorLayer(f"{folder / 'labels.gpkg'}|layername=segments", "segments")
     return {item["segment_id"]: item.geometry().asWkt(3) for item in layer.getFeatures()}
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_reclassify_learns_classes_from_a_layer_of_examples(run, own_run, tmp_path, memory):
+    segments = QgsVectorLayer(f"{own_run / 'labels.gpkg'}|layername=segments", "segments")
+    names = ["roof", "road", "tree"]
+    layer = QgsVectorLayer(
+        "Point?crs=EPSG:4326&field=kind:string&field=note:string", "mine", "memory"
+    )
+    transform = QgsCoordinateTransform(segments.crs(), layer.crs(), QgsProject.instance())
+    features = []
+    for item in list(segments.getFeatures())[:9]:
+        feature = QgsFeature(layer.fields())
+        point = item.geometry().pointOnSurface()
+        point.transform(transform)
+        feature.setGeometry(point)
+        feature.setAttributes([names[len(features) % 3], "x"])
+        features.append(feature)
+    layer.dataProvider().addFeatures(features)
+    if not memory:
+        path = str(tmp_path / "mine.geojson")
+        options = QgsVectorFileWriter.SaveVectorOptions()
+        options.driverName = "GeoJSON"
+        QgsVectorFileWriter.writeAsVectorFormatV3(
+            layer, path, QgsProject.instance().transformContext(), options
+        )
+        layer = QgsVectorLayer(path, "mine")
+    results = run(
+        "reclassify", {"INPUT": str(own_run), "EXAMPLES": layer, "FIELD": "kind", "REJECT": 0.1}
+    )
+    assert {item["name"] for item in read_classes(results)} == {*names, "unknown"}
 
 
 def test_reclassify_applies_a_class_model(run, own_run, finished_run, tmp_path):
