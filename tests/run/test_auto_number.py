@@ -45,7 +45,9 @@ def test_label_finds_the_number_and_tells_how_sure_it_is(
     assert curve["method"] == "stability"
     assert curve["chosen"] == len(run.classes)
     assert len(curve["k"]) == len(curve["score"]) == len(curve["shuffled"])
-    assert "How many classes" in run.report_path.read_text("utf-8")
+    page = run.report_path.read_text("utf-8")
+    assert "How many classes" in page
+    assert 'class="chosen"' in page
     text = f"{curve['chosen']} classes, found by stability; how sure: {curve['sure']:.0%}"
     assert text in told.messages
     assert run.record["settings"]["classes"]["n_classes"] == "auto"
