@@ -6,7 +6,6 @@ a stopped run goes on, and new classes need no mask model.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -19,8 +18,7 @@ from ._memory import share_allocator
 from .classes.legend_tables import read_legend, write_table
 from .classes.model import ClassModel
 from .errors import SettingsError
-from .evaluation.comparison import evaluate
-from .evaluation.naming import find_names
+from .evaluation.naming import name_classes
 from .features.sources import blocks_of
 from .models.masks import MaskModel
 from .planning import Prepared, choose, load_classes, prepare
@@ -386,7 +384,7 @@ def edit_classes(
         clock, opened = Stopwatch(told), open_run(run)
         finish_stopped(opened, clock)
         if name_from is not None:
-            changes = _name_from(opened, name_from, attribute, changes, clock)
+            changes = name_classes(opened, name_from, attribute, changes, clock)
         with open_results(opened, opened.record, clock) as results:
             model = take_names(ClassModel.load(opened.class_path), results, clock)
             if undo:
@@ -397,25 +395,6 @@ def edit_classes(
         if to_csv is not None:
             write_table(to_csv, ClassModel.load(opened.class_path).legend_)
         return opened
-
-
-def _name_from(
-    run: Run, reference: AnyPath, attribute: str | None, changes: Changes, clock: Stopwatch
-) -> Changes:
-    """Return changes with names by majority of a reference, where none were chosen."""
-    if changes.splits:
-        raise SettingsError("name classes with `name_from` once they are split: in a second call")
-    found = find_names(
-        evaluate(run, reference, attribute=attribute, scene=changes.scene, progress=clock),
-        changes.merges,
-        ClassModel.load(run.class_path).names,
-    )
-    for class_id, name in found.items():
-        clock.message(
-            f"class {class_id} is {name.name!r} by {name.share:.0%} of its pixels in the reference"
-        )
-    names = {class_id: name.name for class_id, name in found.items()}
-    return dataclasses.replace(changes, names={**names, **changes.names})
 
 
 def _take_edits(run: Run, clock: Stopwatch) -> Run:

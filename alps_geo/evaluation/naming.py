@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .comparison import Evaluation
+from ..classes.model import ClassModel
+from ..errors import SettingsError
+from ..progress import Stopwatch
+from ..run.editing import Changes
+from ..run.run import Run
+from ..settings.options import AnyPath
+from .comparison import Evaluation, evaluate
 
 
 @dataclass(frozen=True)
@@ -66,3 +73,38 @@ def find_names(
         taken.add(name)
         found[class_id] = FoundName(name, float(row.max() / row.sum()))
     return found
+
+
+def name_classes(
+    run: Run, reference: AnyPath, attribute: str | None, changes: Changes, clock: Stopwatch
+) -> Changes:
+    """Return changes with names by majority of a reference, where none were chosen.
+
+    Parameters
+    ----------
+    run : Run
+    reference : path
+    attribute : str, optional
+        Column of a vector reference.
+    changes : Changes
+    clock : Stopwatch
+        Is told each name and its share.
+
+    Raises
+    ------
+    SettingsError
+        If classes are to be split as well.
+    """
+    if changes.splits:
+        raise SettingsError("name classes with `name_from` once they are split: in a second call")
+    found = find_names(
+        evaluate(run, reference, attribute=attribute, scene=changes.scene, progress=clock),
+        changes.merges,
+        ClassModel.load(run.class_path).names,
+    )
+    for class_id, name in found.items():
+        clock.message(
+            f"class {class_id} is {name.name!r} by {name.share:.0%} of its pixels in the reference"
+        )
+    names = {class_id: name.name for class_id, name in found.items()}
+    return dataclasses.replace(changes, names={**names, **changes.names})

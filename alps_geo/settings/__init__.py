@@ -14,18 +14,16 @@ from ..errors import SettingsError
 from .declaration import declared_types, json_key, option_name
 from .parts import (
     AUTO,
-    COMPONENTS,
     FEATURES,
-    STRETCHES,
     ClassSettings,
     GateSettings,
     ModelSettings,
     OutputSettings,
     RunSettings,
     SamSettings,
-    SceneSettings,
     TileSettings,
 )
+from .scene import COMPONENTS, STRETCHES, SceneSettings
 
 __all__ = [
     "AUTO",

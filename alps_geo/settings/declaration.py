@@ -31,7 +31,7 @@ def setting(default: T, text: str, **extra: Any) -> T:
     **extra
         `flags` (option names where not made from the field's name), `choices` (allowed words),
         `metavar` (what the value is called in the help), `least` and `most` (what a number can be),
-        `key` (the name in files, where not the field's).
+        `key` (the name in files, where not the field's), `word` (what may stand for numbers).
     """
     value: T = field(default=default, metadata={"help": text, **extra})
     return value

@@ -36,6 +36,8 @@ def _type_name(kind: Any, item: dataclasses.Field[Any]) -> str:  # noqa: ANN401 
         return f"Literal[{', '.join(map(_quoted, item.metadata['choices']))}]"
     if kind == tuple[str, ...]:
         return "AnyPath | Sequence[AnyPath]"
+    if kind is str and "word" in item.metadata:
+        return f"Literal[{_quoted(item.metadata['word'])}]"
     if typing.get_origin(kind) is tuple:
         return f"Sequence[{typing.get_args(kind)[0].__name__}]"
     if kind is str and item.metadata.get("metavar") in _PATHS:

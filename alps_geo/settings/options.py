@@ -19,7 +19,7 @@ AnyPath: TypeAlias = str | PathLike[str]
 class SceneOptions(TypedDict, total=False):
     """How scenes are read."""
 
-    bands: Sequence[int] | str
+    bands: Sequence[int] | Literal["pca"]
     subdataset: str | None
     stretch: Literal["percentile", "minmax", "none"]
     stretch_percentiles: Sequence[float] | None
@@ -67,7 +67,7 @@ class SamOptions(TypedDict, total=False):
 class ClassOptions(TypedDict, total=False):
     """How pseudo-classes are found."""
 
-    n_classes: int | str
+    n_classes: int | Literal["auto"]
     classes: AnyPath | None
     seed: int
     k_method: Literal["stability", "dp"]
