@@ -40,7 +40,7 @@ def test_hostile_class_names_stay_names(make_scene: SceneFactory, tmp_path: Path
         ElementTree.fromstring(text)
     for layer, _ in pyogrio.list_layers(outputs.package_paths[0]):
         pyogrio.read_info(outputs.package_paths[0], layer=layer)
-    assert plain_names(tmp_path) == before
+    assert plain_names(tmp_path) == before | {"undo.json"}
 
 
 def plain_names(folder: Path) -> set[str]:

@@ -21,7 +21,8 @@ def read_picture(
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Read a part of a scene as a picture, with the stretch that tiles are read with.
 
-    What lies outside of the area of interest shows, too. Memory follows the picture, not the part.
+    Of a scene with an area of interest only the pixels around the area are read, in full: those
+    outside of it show, too. Memory follows the picture, not the part.
 
     Parameters
     ----------
@@ -43,6 +44,9 @@ def read_picture(
     AlpsGeoError
         If the file is gone, damaged, or another one.
     """
+    inside = window.intersect(scene.region)
+    if inside != window:
+        return _read_inside(scene, window, inside, shape)
     # Blocks of colour are smoothed for the mask model, not for people.
     whole = dataclasses.replace(scene, aoi=None, blocks=None)
     if window.height * window.width <= EXACT_PX:
@@ -58,6 +62,27 @@ def read_picture(
         return stretch.apply(stretch.components.project(bands), known), known
     values, known = read_thinned(scene.raster, source, shape)
     return stretch.apply(values, known), known
+
+
+def _read_inside(
+    scene: Scene, window: Window, inside: Window | None, shape: tuple[int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Read the part of a window that the area of interest touches; the rest is not valid."""
+    pixels, valid = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
+    if inside is None:
+        return pixels, valid
+    rows = _places(inside.row - window.row, inside.height, window.height, shape[0])
+    cols = _places(inside.col - window.col, inside.width, window.width, shape[1])
+    place = slice(*rows), slice(*cols)
+    size = rows[1] - rows[0], cols[1] - cols[0]
+    pixels[place], valid[place] = read_picture(scene, inside, size)
+    return pixels, valid
+
+
+def _places(start: int, length: int, of: int, wanted: int) -> tuple[int, int]:
+    """Return the first pixel of a picture that a part of a side has, and the one after its last."""
+    first = min(round(start * wanted / of), wanted - 1)
+    return first, max(first + 1, round((start + length) * wanted / of))
 
 
 def _resize(pixels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:

@@ -80,7 +80,7 @@ def test_blocks_come_in_one_order_however_they_are_named() -> None:
 def test_classes_with_features_of_a_later_version_are_refused_by_their_name() -> None:
     model = NamedModel("builtin")
     later = (FeatureBlock("texture", model.checksum), FeatureBlock("later", "1"))
-    with pytest.raises(SettingsError, match="no features 'later'; known: texture, sam, cnn, bands"):
+    with pytest.raises(SettingsError, match="no features 'later'; known: texture, sam, cnn"):
         choose_sources(ModelSettings(), model, [], present=later)
 
 
