@@ -37,6 +37,16 @@ TITLES = {
     "merges": "Join",
     "out": "Output folder",
     "aoi": "Area of interest",
+    # Of commands that have no algorithm yet.
+    "block": "Side of a block",
+    "crs": "Coordinate reference system",
+    "mmu": "Minimum mapping unit",
+    "n": "Number of suggestions",
+    "name_from": "Names from a reference",
+    "output": "Output file",
+    "patch_size": "Side of a patch",
+    "split": "Split into training and validation",
+    "undo": "Undo",
 }
 
 

@@ -25,12 +25,7 @@ from ..errors import AlpsGeoError, RunError
 from ..outputs.geopackage import SegmentTable
 from ..outputs.marks import Origin
 from ..outputs.revision import Revision
-from ..outputs.writing import (
-    revise_package,
-    write_labels,
-    write_package,
-    write_record,
-)
+from ..outputs.writing import revise_package, write_labels, write_package, write_record
 from ..progress import Stopwatch
 from ..scenes.scene import Scene
 from ..settings import ClassSettings
@@ -210,16 +205,17 @@ class Results:
 
     def _write_report(self, tables: Sequence[tuple[SegmentTable, Exemplars]]) -> bool:
         """Write the report, if it is wanted; without it the results are whole all the same."""
-        run, record, clock = self._run, self._record, self._clock
+        record, clock, path = self._record, self._clock, self._run.report_path
         if not record["settings"]["outputs"].get("report", True):
             return False
         clock.stage("report")
         known = {**record, "warnings": [*record.get("warnings", []), *clock.warnings]}
         try:
-            write_report(run, known, run.report_path, clock, scenes=self._scenes, tables=tables)
+            write_report(self._run, known, path, clock, scenes=self._scenes, tables=tables)
         except AlpsGeoError as error:
             clock.warning(f"there is no report of these results: {error}")
             return False
+        clock.step(1, 1)
         return True
 
     def _predict(self, part: ScenePart, checksum: str) -> Prediction:
