@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
+from alps_geo.exports.options import PATCH_FORMATS, ExportSettings
+from alps_geo.exports.vectors import VECTOR_FORMATS
+
 from .options import SectionCommand, progress_option
 from .progress import reporting
-
-VECTOR = ("geoparquet", "flatgeobuf", "shapefile", "geojson")
-PATCHES = ("mmseg", "coco", "yolo")
 
 
 @click.command(
@@ -29,14 +29,14 @@ PATCHES = ("mmseg", "coco", "yolo")
     "--format",
     "kind",
     required=True,
-    type=click.Choice([*VECTOR, *PATCHES]),
+    type=click.Choice([*VECTOR_FORMATS, *PATCH_FORMATS]),
     help="A vector file per scene, or patches with labels.",
 )
 @click.option("--classes", metavar="LIST", help="Only these classes, by id or name: 3,road.")
 @click.option(
     "--min-confidence",
     type=float,
-    default=0.0,
+    default=ExportSettings.min_confidence,
     show_default=True,
     metavar="SHARE",
     help="Segments below count as not labelled.",
@@ -50,22 +50,41 @@ PATCHES = ("mmseg", "coco", "yolo")
 )
 @click.option("--dissolve", is_flag=True, help="Neighbours of one class are one. Vector formats.")
 @click.option("--crs", default="", metavar="CRS", help="Another CRS: EPSG:3035. Vector formats.")
-@click.option("--patch-size", type=int, default=896, show_default=True, metavar="PX",
-              help="Side of a patch.")  # fmt: skip
-@click.option("--overlap", type=int, default=384, show_default=True, metavar="PX",
-              help="What patches side by side share.")  # fmt: skip
+@click.option(
+    "--patch-size",
+    type=int,
+    default=ExportSettings.patch_size,
+    show_default=True,
+    metavar="PX",
+    help="Side of a patch.",
+)
+@click.option(
+    "--overlap",
+    type=int,
+    default=ExportSettings.overlap,
+    show_default=True,
+    metavar="PX",
+    help="What patches side by side share.",
+)
 @click.option(
     "--split",
-    default="blocks",
+    default=ExportSettings.split,
     show_default=True,
     metavar="HOW",
     help="How patches are split: blocks (squares of ground, no ground in both), scenes, or a CSV"
     " file of lines scene,train or scene,val.",
 )
-@click.option("--val-share", type=float, default=0.2, show_default=True, metavar="SHARE",
-              help="Share of patches or scenes for validation.")  # fmt: skip
-@click.option("--block", type=int, default=0, metavar="PX",
-              help="Side of a block.  [default: twice a patch]")  # fmt: skip
+@click.option(
+    "--val-share",
+    type=float,
+    default=ExportSettings.val_share,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of patches or scenes for validation.",
+)
+@click.option(
+    "--block", type=int, default=0, metavar="PX", help="Side of a block.  [default: twice a patch]"
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split.")
 @click.option("--geotiff", is_flag=True, help="Images as GeoTIFF with their CRS (mmseg).")
 @click.option("--suffix", default="", help="End of the masks' names (mmseg).")

@@ -7,7 +7,7 @@ that was asked for is 255 in masks, and in no instance.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ import rasterio
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..outputs.styles import parse_color
 from ..scenes.grid import Grid
 from .instances import encode_runs, outline_rings
 from .patches import TRAIN, VAL, Patch
@@ -46,7 +47,7 @@ class ClassList:
         """Red, green and blue of 256 values; black where there is no class."""
         colors = np.zeros((256, 3), np.uint8)
         for number, color in zip(self.ids, self.colors, strict=True):
-            colors[number] = list(bytes.fromhex(color[1:]))
+            colors[number] = parse_color(color)
         return [int(part) for part in colors.ravel()]
 
 
@@ -258,7 +259,3 @@ def write_geotiff(path: Path, sample: Sample) -> None:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-#: Formats of patches.
-PATCH_FORMATS: Sequence[str] = ("mmseg", "coco", "yolo")

@@ -17,15 +17,15 @@ from ..errors import OutputError, RunError, SettingsError
 from ..progress import Progress, listening
 from ..run.run import Run, open
 from ..settings.options import AnyPath
-from .datasets import PATCH_FORMATS
 from .generalisation import absorb_small, dissolve
-from .options import ExportSettings
+from .options import PATCH_FORMATS, ExportSettings
 from .sampling import write_patches
 from .selection import choose_classes, list_scenes, own_names
 from .vectors import VECTOR_FORMATS
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
+    from pandas import DataFrame
 
 #: Every format.
 FORMATS = (*VECTOR_FORMATS, *PATCH_FORMATS)
@@ -133,9 +133,10 @@ def _write_vectors(
     work.mkdir(parents=True)
     told.stage("export")
     try:
+        classes = {run: run.classes for run in runs}
         for done, ((run, scene), target) in enumerate(zip(list_scenes(runs), targets, strict=True)):
             told.step(done, len(targets))
-            table = _prepare(run, scene, settings, told)
+            table = _prepare(run, classes[run], scene, settings, told)
             write(table, work / target.name, told)
             # A Shapefile is several files, of which the one that is opened comes last.
             for part in sorted(work.iterdir(), key=lambda path: path.suffix == suffix):
@@ -146,11 +147,12 @@ def _write_vectors(
     return targets
 
 
-def _prepare(run: Run, scene: str, settings: ExportSettings, told: Progress) -> GeoDataFrame:
+def _prepare(
+    run: Run, classes: DataFrame, scene: str, settings: ExportSettings, told: Progress
+) -> GeoDataFrame:
     """Return the segments as they are to be written."""
     table = run.segments(scene)
-    kept = choose_classes(run, settings.classes)
-    colors = run.classes["color"].to_dict()
+    kept = choose_classes(run, classes["name"].to_dict(), settings.classes)
     if settings.mmu:
         before = len(table)
         table = absorb_small(table, *_areas(table, settings, scene))
@@ -160,7 +162,7 @@ def _prepare(run: Run, scene: str, settings: ExportSettings, told: Progress) -> 
         table = table[keep].reset_index(drop=True)
     if settings.dissolve:
         table = dissolve(table)
-    table.insert(3, "color", table["class_id"].map(colors))
+    table.insert(3, "color", table["class_id"].map(classes["color"]))
     return _project(table, settings.crs, scene, told) if settings.crs else table
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ..settings.declaration import check
 
+#: Formats of patches.
+PATCH_FORMATS = ("mmseg", "coco", "yolo")
 #: Unit of a minimum mapping unit -> square metres; pixels have none.
 _UNITS = {"m2": 1.0, "ha": 1e4, "km2": 1e6, "px": None}
 

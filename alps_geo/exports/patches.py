@@ -17,7 +17,7 @@ from affine import Affine
 
 from ..scenes.grid import Grid, Window
 
-TRAIN, VAL = "train", "val"
+TRAIN, VAL = SPLITS = "train", "val"
 Block = tuple[str, int, int]
 
 
@@ -77,11 +77,6 @@ def plan_patches(scene: str, grid: Grid, size: int, overlap: int) -> Iterator[Pa
             yield Patch(scene, name, TRAIN, window)
 
 
-def split_by_scene(patch: Patch, splits: Mapping[str, str]) -> str:
-    """Return the split of the patch's scene; empty where it has none."""
-    return splits.get(patch.scene, "")
-
-
 class BlockSplit:
     """Splits the ground of several scenes into squares for training and for validation.
 
@@ -114,8 +109,9 @@ class BlockSplit:
         self._sides: dict[str, float] = {}
         for name, grid in grids.items():
             self._sides.setdefault(self._system(name), side_px * _pixel_side(grid.transform))
-        touched = [self._touched(patch.scene, patch.window) for patch in patches]
-        whole = Counter(block for blocks in touched if len(blocks) == 1 for block in blocks)
+        self._touched = {patch: self._blocks_under(patch.scene, patch.window) for patch in patches}
+        held = (blocks for blocks in self._touched.values() if len(blocks) == 1)
+        whole = Counter(block for blocks in held for block in blocks)
         self._validation: set[Block] = set()
         # One square at least is left to train with.
         for block in sorted(whole, key=lambda block: _hash(seed, block))[:-1]:
@@ -124,8 +120,8 @@ class BlockSplit:
             self._validation.add(block)
 
     def split(self, patch: Patch) -> str:
-        """Return the patch's split; empty where it touches squares of both."""
-        found = {block in self._validation for block in self._touched(patch.scene, patch.window)}
+        """Return the split of one of the patches; empty where it touches squares of both."""
+        found = {block in self._validation for block in self._touched[patch]}
         if len(found) > 1:
             return ""
         return VAL if found.pop() else TRAIN
@@ -134,7 +130,7 @@ class BlockSplit:
         crs = self._grids[name].crs
         return f"scene {name}" if crs is None else crs.srs
 
-    def _touched(self, name: str, window: Window) -> set[Block]:
+    def _blocks_under(self, name: str, window: Window) -> set[Block]:
         """Return the squares that a window touches: those of a net of its pixels."""
         grid = self._grids[name]
         last = min(window.row_stop, grid.height) - 1, min(window.col_stop, grid.width) - 1
@@ -156,8 +152,3 @@ def _pixel_side(transform: Affine) -> float:
 
 def _hash(seed: int, block: Block) -> str:
     return hashlib.sha256(f"{seed} {block}".encode()).hexdigest()
-
-
-def count_splits(patches: Sequence[Patch]) -> dict[str, int]:
-    """Return how many patches each split has."""
-    return {split: sum(patch.split == split for patch in patches) for split in (TRAIN, VAL)}

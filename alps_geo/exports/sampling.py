@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from ..errors import OutputError, RunError, SettingsError
-from ..outputs.reading import read_attributes
+from ..outputs.reading import read_given_classes
 from ..progress import Progress
 from ..run.record import describe_software
 from ..run.run import Run
@@ -32,7 +33,7 @@ from .datasets import (
     YoloWriter,
 )
 from .options import ExportSettings
-from .patches import TRAIN, VAL, BlockSplit, Patch, count_splits, plan_patches, split_by_scene
+from .patches import SPLITS, TRAIN, VAL, BlockSplit, Patch, plan_patches
 from .selection import choose_classes, own_names
 
 #: Columns of `patches.csv`.
@@ -95,15 +96,17 @@ def write_patches(
         shutil.rmtree(folder)
     classes = _list_classes(runs)
     told.stage("export")
-    sources = list(_open(runs, settings))
+    sources = list(_open(runs, classes, settings))
     patches = _split(sources, settings, told)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".alps-geo").touch()
     writer = _make_writer(format, folder, classes, settings)
     rows = []
+    by_scene: dict[str, list[Patch]] = {source.name: [] for source in sources}
+    for patch in patches:
+        by_scene[patch.scene].append(patch)
     for source in sources:
-        own = [patch for patch in patches if patch.scene == source.name]
-        for sample in _read(source, own):
+        for sample in _read(source, by_scene[source.name]):
             writer.add(sample)
             rows.append(_describe(source, sample))
             told.step(len(rows), len(patches))
@@ -114,8 +117,8 @@ def write_patches(
         table = csv.DictWriter(file, _COLUMNS)
         table.writeheader()
         table.writerows(rows)
-    counts = {split: sum(row["split"] == split for row in rows) for split in (TRAIN, VAL)}
-    facts = _facts(runs, format, classes, settings, counts)
+    counts = Counter(row["split"] for row in rows)
+    facts = _facts(runs, format, classes, settings, {split: counts[split] for split in SPLITS})
     record.write_text(json.dumps(facts, indent=1), encoding="utf-8")
     (folder / ".alps-geo").unlink()
     told.message(f"{counts[TRAIN]} patches to train with, {counts[VAL]} for validation")
@@ -137,21 +140,20 @@ def _list_classes(runs: Sequence[Run]) -> ClassList:
     return ClassList(ids, tuple(first["name"]), tuple(first["color"]))
 
 
-def _open(runs: Sequence[Run], settings: ExportSettings) -> Iterator[Source]:
+def _open(runs: Sequence[Run], classes: ClassList, settings: ExportSettings) -> Iterator[Source]:
     """Give the scenes of runs, with the class of every segment."""
     names = iter(own_names(runs))
+    names_of = dict(zip(classes.ids, classes.names, strict=True))
     for run in runs:
         scenes = open_scenes(run)
-        kept = np.array(sorted(choose_classes(run, settings.classes)))
+        kept = np.array(sorted(choose_classes(run, names_of, settings.classes)))
         for part, stem in enumerate(run.scenes):
-            table = read_attributes(run.package_paths[part])
-            size = int(table["segment_id"].max()) + 1 if len(table) else 1
+            segment_id, class_id, confidence = read_given_classes(run.package_paths[part])
+            size = int(segment_id.max(initial=0)) + 1
             class_of, score_of = np.full(size, IGNORED, np.uint8), np.zeros(size)
-            good = np.isin(table["class_id"], kept)
-            good &= table["confidence"].to_numpy() >= settings.min_confidence
-            chosen = table[good]
-            class_of[chosen["segment_id"]] = chosen["class_id"]
-            score_of[chosen["segment_id"]] = chosen["confidence"]
+            good = np.isin(class_id, kept) & (confidence >= settings.min_confidence)
+            class_of[segment_id[good]] = class_id[good]
+            score_of[segment_id[good]] = confidence[good]
             yield Source(run, part, scenes[stem], next(names), class_of, score_of)
 
 
@@ -171,7 +173,7 @@ def _split(sources: Sequence[Source], settings: ExportSettings, told: Progress) 
 
         def choose(patch: Patch) -> str:
             """Return the split of the scene."""
-            return split_by_scene(patch, splits)
+            return splits.get(patch.scene, "")
 
     found = [dataclasses.replace(patch, split=choose(patch)) for patch in patches]
     kept = [patch for patch in found if patch.split]
@@ -180,7 +182,7 @@ def _split(sources: Sequence[Source], settings: ExportSettings, told: Progress) 
             f"{len(found) - len(kept)} of {len(found)} patches are left out: they lie in no split,"
             " or in two"
         )
-    if settings.val_share and not count_splits(kept)[VAL]:
+    if settings.val_share and all(patch.split != VAL for patch in kept):
         told.warning(
             "no patch is for validation: the scenes are too small, or too few, to be split; choose"
             " a smaller `block` or `patch_size`"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from ..errors import RunError
 from ..run.run import Run
@@ -15,20 +16,22 @@ def list_scenes(runs: Sequence[Run]) -> list[tuple[Run, str]]:
 
 def own_names(runs: Sequence[Run]) -> list[str]:
     """Return a name for each scene; the run's folder tells scenes of one name apart."""
-    names = [scene for _, scene in list_scenes(runs)]
-    folded = [name.casefold() for name in names]
+    scenes = list_scenes(runs)
+    there = Counter(name.casefold() for _, name in scenes)
     return [
-        name if folded.count(name.casefold()) == 1 else f"{run.folder.resolve().name}_{name}"
-        for run, name in list_scenes(runs)
+        name if there[name.casefold()] == 1 else f"{run.folder.resolve().name}_{name}"
+        for run, name in scenes
     ]
 
 
-def choose_classes(run: Run, wanted: Sequence[str]) -> set[int]:
+def choose_classes(run: Run, names: Mapping[int, str], wanted: Sequence[str]) -> set[int]:
     """Return the ids of classes, given by id or name; all of them where none is given.
 
     Parameters
     ----------
     run : Run
+    names : mapping of int to str
+        Of its classes.
     wanted : sequence of str
 
     Raises
@@ -36,7 +39,6 @@ def choose_classes(run: Run, wanted: Sequence[str]) -> set[int]:
     RunError
         If the run has no such class.
     """
-    names = run.classes["name"].to_dict()
     if not wanted:
         return set(names)
     found = set()

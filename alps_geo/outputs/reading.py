@@ -21,7 +21,6 @@ from ..scenes.paths import sqlite_uri
 
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
-    from pandas import DataFrame
 
 
 def read_segments(path: Path) -> GeoDataFrame:
@@ -41,20 +40,6 @@ def read_segments(path: Path) -> GeoDataFrame:
     if table.crs is not None and table.crs.name == "Undefined Cartesian SRS":
         return table.set_crs(None, allow_override=True)
     return table
-
-
-def read_attributes(path: Path) -> DataFrame:
-    """Return the layer `segments` of a GeoPackage without its polygons.
-
-    Raises
-    ------
-    RunError
-        If it is missing or damaged.
-    """
-    import geopandas
-
-    with _explaining(path):
-        return geopandas.read_file(path, layer="segments", engine="pyogrio", ignore_geometry=True)
 
 
 def read_labels(
