@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..outputs.styles import parse_color
+
 _QUALITIES = (82, 70, 55)
 _SHRINK = 0.75
 
@@ -56,7 +58,7 @@ def encode_labels(labels: NDArray[np.integer], colors: Mapping[int, str], most_b
 
 def _paint(labels: NDArray[np.integer], colors: Mapping[int, str]) -> Image.Image:
     """Return the map with a palette where 255 colours are enough, which is the smaller file."""
-    known = {number: bytes.fromhex(color.removeprefix("#")) for number, color in colors.items()}
+    known = {number: bytes(parse_color(color)) for number, color in colors.items()}
     present = [number for number in np.unique(labels).tolist() if number in known]
     # The last entry is that of negative numbers.
     table = np.zeros((int(labels.max(initial=0)) + 2, 4), np.uint8)

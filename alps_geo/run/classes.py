@@ -20,7 +20,7 @@ from ..segments.table import Segments
 from ..settings import ClassSettings
 from .drift import describe_drift
 from .examples import find_examples
-from .library import ModelLibrary, batches, predict
+from .library import ModelLibrary, batches_of, predict
 from .run import Run, find_schema
 
 #: Entries of the record that tell how the classes were found.
@@ -85,8 +85,7 @@ def _cluster(
 
     What was drawn is enough where they are only the ground that examples are learned on.
     """
-    features = [batch for part in segments for batch in batches(part.features)]
-    pixels = [batch for part in segments for batch in batches(part.area_px)]
+    features, pixels = batches_of(segments)
     if drawn is not None:
         features, pixels = [drawn.features], [drawn.area_px]
     model = ClassModel(settings.number, settings.seed, schema=find_schema(run, segments))
@@ -189,8 +188,7 @@ def settle_number(
         facts = {"method": settings.k_method, "chosen": number, "segments": total, "sure": 0.0}
         return replace(settings, n_classes=number), facts
     progress.stage("number of classes")
-    features = [batch for part in segments for batch in batches(part.features)]
-    pixels = [batch for part in segments for batch in batches(part.area_px)]
+    features, pixels = batches_of(segments)
     model = ClassModel(2, settings.seed, schema=find_schema(run, segments))
     sample = model.sample(features, sample_weight=pixels)
     choice = choose_number(sample, settings.k_method, settings.seed, progress)

@@ -17,7 +17,7 @@ from ..progress import Progress
 from ..segments.table import Segments
 from ..settings.options import AnyPath
 from .folder import RunFolder
-from .library import batches
+from .library import batches_of
 from .results import Results
 from .run import Run
 from .state import load_undo
@@ -138,9 +138,7 @@ def _split(
     run: Run, model: ClassModel, splits: Mapping[int, int], progress: Progress
 ) -> ClassModel:
     progress.stage("classes")
-    parts = [part.load_segments() for part in run.parts]
-    features = [batch for part in parts for batch in batches(part.features)]
-    pixels = [batch for part in parts for batch in batches(part.area_px)]
+    features, pixels = batches_of([part.load_segments() for part in run.parts])
     for class_id, number in splits.items():
         before = model.class_ids
         model = model.split(class_id, number, features, sample_weight=pixels, progress=progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -90,6 +91,15 @@ class ModelLibrary:
 def batches(rows: NDArray[_Number]) -> list[NDArray[_Number]]:
     """Cut rows into parts that are read at once."""
     return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+
+
+def batches_of(
+    segments: Sequence[Segments],
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.int64]]]:
+    """Return the features and areas of several scenes' segments, in parts as of `batches`."""
+    features = [batch for part in segments for batch in batches(part.features)]
+    areas = [batch for part in segments for batch in batches(part.area_px)]
+    return features, areas
 
 
 def predict(model: ClassModel | None, segments: Segments) -> Prediction:
